@@ -137,6 +137,7 @@ class Block:
 
     mark: int  # the block owns the instants [mark * 250, (mark + 1) * 250)
     cuts: NDArray[np.int64]
+    luma_first: int  # instant of luma[0]
     luma: NDArray[np.float16]  # (U, 2) mean and deviation of the owned instants' grey values, 0..255
     tracks: tuple[BlockTrack, ...]
 
