@@ -1,0 +1,1 @@
+"""What programs read: the document of an asset and its published schema."""
