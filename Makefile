@@ -1,0 +1,48 @@
+# The front door. `make` alone lists what can be done.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MEDIA ?=
+LOCK := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+export PYTHONDONTWRITEBYTECODE = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint lock accuracy benchmark-speed clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+
+setup: $(VENV)/.ready  ## a private Python environment in .venv with all that is needed; once
+
+$(VENV)/.ready: requirements/cpu.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Rollcall needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.11 setup" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing. On Debian: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/cpu.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: setup  ## the main job on MEDIA=folder, or on demo programmes made on the spot
+	@$(BIN)/rollcall $(if $(MEDIA),ingest "$(MEDIA)" --show,demo)
+
+test: setup  ## all tests that need no GPU and no hours
+	$(BIN)/python -m pytest -q
+
+lint: setup  ## formatter, linter, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: setup  ## resolve the version ranges of pyproject.toml anew into requirements/*.lock
+	$(BIN)/uv pip compile $(LOCK) --extra cpu --extra demo --extra evaluate --extra dev pyproject.toml -o requirements/cpu.lock
+	$(BIN)/uv pip compile $(LOCK) --extra gpu pyproject.toml -o requirements/gpu.lock
+
+accuracy: setup  ## docs/accuracy.md: ours beside the reference recipe on the labelled clips of ../shared/media
+	$(BIN)/python -m benchmarks.accuracy
+
+benchmark-speed: setup  ## speed, share of the floor, memory, ratio to the reference recipe
+	$(BIN)/python -m benchmarks.speed
+
+clean:  ## forget the environment and all that was made here
+	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

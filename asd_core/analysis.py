@@ -1,0 +1,113 @@
+"""`analyse_clip`: the whole line for one clip, read from top to bottom like a recipe.
+
+The flows run the same steps as cached tasks; a test demands that both give the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from asd_core.faces.detect import Detector, open_detector
+from asd_core.faces.embed import Embedder, embed_tracks, open_embedder
+from asd_core.identity.cluster import ClusterOptions, cluster
+from asd_core.look import LookOptions, look, picture_marks
+from asd_core.media.probe import probe
+from asd_core.models.network import Network
+from asd_core.models.registry import Model
+from asd_core.records import Analysis, Look, MediaInfo
+from asd_core.speech.listen import ListenOptions, listen
+from asd_core.speech.score import ScoreOptions, SpeakingNetwork, open_speaking, score_tracks
+from asd_core.stitch import StitchOptions, stitch
+from asd_core.turns.assemble import assemble
+from asd_core.turns.decide import TurnOptions, decide
+
+Progress = Callable[[str, float, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """The opened networks of the three roles, and which models they are."""
+
+    detector: Detector
+    speaking: SpeakingNetwork
+    embedder: Embedder
+    models: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisOptions:
+    """The options of every stage; each has sensible defaults."""
+
+    look: LookOptions = field(default_factory=LookOptions)
+    stitch: StitchOptions = field(default_factory=StitchOptions)
+    listen: ListenOptions = field(default_factory=ListenOptions)
+    score: ScoreOptions = field(default_factory=ScoreOptions)
+    turns: TurnOptions = field(default_factory=TurnOptions)
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
+    decode_threads: int = 1
+
+
+def open_networks(models: Mapping[str, Model], open_network: Callable[[Path], Network]) -> Networks:
+    """Return the networks of the roles `detector`, `speaking` and `embedder`; `open_network` makes a session of a file."""
+    return Networks(
+        detector=open_detector(models["detector"], open_network),
+        speaking=open_speaking(models["speaking"], open_network),
+        embedder=open_embedder(models["embedder"], open_network),
+        models={role: {"name": model.name, "sha256": model.sha256} for role, model in sorted(models.items())},
+    )
+
+
+def analyse_clip(path: Path, networks: Networks, options: AnalysisOptions | None = None, *, on_progress: Progress | None = None) -> Analysis:
+    """Return who spoke when in one media file.
+
+    Args:
+        path: the file; any container and codec that FFmpeg reads.
+        networks: see `open_networks`.
+        options: per stage.
+        on_progress: called as (stage, done, total).
+
+    Raises:
+        MediaError: the file cannot be decoded. No faces, no speech, no sound and no picture are results, not errors.
+    """
+    options = options or AnalysisOptions()
+    info = probe(path)
+    with ThreadPoolExecutor(1) as beside:
+        hearing = beside.submit(listen, path, info, options.listen)
+        seen = _look_at_all(path, info, networks, options, on_progress)
+        sound = hearing.result()
+    picture = stitch([seen], info, options.stitch)
+    scores = score_tracks(picture.tracks, picture.visual, sound, networks.speaking, options.score)
+    embeddings = embed_tracks(picture.chips, networks.embedder)
+    spoken = decide(picture.tracks, scores, sound, options.turns)
+    people = cluster(picture.tracks, embeddings, picture.chips, options.cluster)
+    return Analysis(
+        info=info,
+        audio_track=sound.audio_track,
+        shots=picture.shots,
+        speech=sound.speech,
+        spans=tuple(sorted((*picture.spans, *sound.spans), key=lambda s: (s.start, s.kind))),
+        tracks=picture.tracks,
+        scores=scores,
+        embeddings=embeddings,
+        chips=picture.chips,
+        people=people,
+        turns=assemble(spoken, people, sound.audio_track, options.turns),
+        models=networks.models,
+        settings=asdict(options),
+    )
+
+
+def _look_at_all(path: Path, info: MediaInfo, networks: Networks, options: AnalysisOptions, on_progress: Progress | None) -> Look:
+    return look(
+        path,
+        info,
+        picture_marks(info),
+        detector=networks.detector,
+        encoder=networks.speaking,
+        options=options.look,
+        decode_threads=options.decode_threads,
+        on_progress=on_progress,
+    )
