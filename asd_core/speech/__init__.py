@@ -1,0 +1,1 @@
+"""What is heard, and whose lips fit it: cepstra, speech activity, and the speaking network's logits."""

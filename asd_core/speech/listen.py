@@ -99,8 +99,8 @@ def listen_to_asset(
     tracks: Sequence[AudioTrack],
     open_track: Callable[[int], Iterable[NDArray[np.int16]]],
     duration: float,
-    *,
     options: ListenOptions | None = None,
+    *,
     detector: VoiceDetector | None = None,
     on_progress: Progress | None = None,
 ) -> Sound:

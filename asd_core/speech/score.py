@@ -11,13 +11,16 @@ left to `turns`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asd_core.errors import ModelMismatch
+from asd_core.models.network import Network, OpenNetwork
+from asd_core.models.registry import Model
 from asd_core.records import Scores, Sound, Track
 from asd_core.speech.mfcc import COEFFICIENTS, mfcc_rows
 from asd_core.timeline import GRID_HZ, MFCC_PER_INSTANT
@@ -28,14 +31,6 @@ _AUDIO_PIECE = 250  # instants of sound encoded at a time
 _BATCH_INSTANTS = 12_800  # instants a batch of windows may hold: 13 MB of features
 
 Progress = Callable[[str, float, float], None]
-
-
-class Runs(Protocol):
-    """A loaded network: named arrays in, named arrays out."""
-
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return the outputs by name."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +63,7 @@ class ScoreOptions:
 class SpeakingNetwork:
     """The three parts of a speaking network and its calibration; knows the tensors' names and shapes, and nothing of files."""
 
-    def __init__(self, visual: Runs, audio: Runs, detector: Runs, calibration: Calibration | None = None) -> None:
+    def __init__(self, visual: Network, audio: Network, detector: Network, calibration: Calibration | None = None) -> None:
         self._visual = visual
         self._audio = audio
         self._detector = detector
@@ -100,6 +95,23 @@ class SpeakingNetwork:
             low, high = max(0, start - ENCODER_REACH), min(len(crops), stop + ENCODER_REACH)
             pieces.append(self.visual(crops[None, low:high])[0, start - low : stop - low])
         return np.concatenate(pieces).astype(np.float16)
+
+
+def open_speaking(model: Model, open_network: OpenNetwork) -> SpeakingNetwork:
+    """Return the speaking network of a model's three files, with the calibration of its manifest.
+
+    Raises:
+        ModelMismatch: the manifest is of another kind of model than this code reads.
+    """
+    if model.manifest.kind != "sync":
+        raise ModelMismatch(f"{model.name}: a speaking model of kind {model.manifest.kind!r} is not known; expected 'sync'")
+    told = model.manifest.calibration
+    return SpeakingNetwork(
+        open_network(model.paths["visual"]),
+        open_network(model.paths["audio"]),
+        open_network(model.paths["detector"]),
+        Calibration(slope=told.get("slope", 1.0), offset=told.get("offset", 0.0)),
+    )
 
 
 class SoundFeatures:
