@@ -1,0 +1,1 @@
+"""Faces: detect, track, crop for the speaking network, align for the embedder, embed."""

@@ -1,0 +1,1 @@
+"""Networks: the protocol, the manifests, the registry and the smallest session."""

@@ -1,0 +1,136 @@
+"""Manifests: what a model file is, how it wants its input, and on which terms it may be used.
+
+A manifest is a small TOML file, either packaged in `manifests/` or lying beside a user's own model file. It is the only place that
+knows channel order, mean, scale, thresholds and licence; code asks the manifest and never the model's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from asd_core.errors import ModelMismatch
+
+Role = Literal["detector", "speaking", "embedder", "voice"]
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "detector": ("network",),
+    "embedder": ("network",),
+    "voice": ("network",),
+    "speaking": ("visual", "audio", "detector"),
+}
+PACKAGED = Path(__file__).parent / "manifests"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file of a model. `sha256` is None where the user's own manifest does not state it."""
+
+    file: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputFormat:
+    """How the picture goes in: value = (pixel - mean) / scale per channel, pixels 0..255, channels in the stated order."""
+
+    name: str
+    size_wh: tuple[int, int]
+    channels: Literal["rgb", "bgr", "grey"] = "rgb"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    scale: tuple[float, ...] = (1.0, 1.0, 1.0)
+    free_size: bool = False  # takes any multiple of 32; `size_wh` is then the default budget for a landscape picture
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """What comes out. `quality` says what the norm of an embedding is worth: "norm" where it grows with quality, "none" where not."""
+
+    name: str | None = None
+    dimension: int | None = None
+    quality: Literal["norm", "none"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One model: who it is, its files by part, its formats, thresholds and terms."""
+
+    name: str
+    role: Role
+    kind: str  # which code reads its output: scrfd, yunet, sync, arcface …
+    licence: str
+    commercial: bool  # False: only from folders that the user named, or from ../shared in a checkout
+    files: Mapping[str, ModelFile]
+    input: InputFormat
+    output: OutputFormat = field(default_factory=OutputFormat)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    calibration: Mapping[str, float] = field(default_factory=dict)
+    network: str = ""
+    note: str = ""
+    source: str = ""
+
+    @property
+    def format_digest(self) -> str:
+        """Return a digest of all that changes what the network's user computes from the same file: formats, and a detector's thresholds."""
+        told: dict[str, Any] = {"kind": self.kind, "input": asdict(self.input), "output": asdict(self.output)}
+        if self.role == "detector":
+            told["thresholds"] = dict(self.thresholds)
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    def threshold(self, name: str) -> float:
+        """Return a threshold.
+
+        Raises:
+            ModelMismatch: the manifest does not state it.
+        """
+        if name not in self.thresholds:
+            raise ModelMismatch(f"the manifest of {self.name} states no threshold {name!r} under [thresholds]")
+        return self.thresholds[name]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Return the manifest in a TOML file.
+
+    Raises:
+        ModelMismatch: it is not TOML, a key is missing, unknown or of the wrong kind; the message names the file.
+    """
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        manifest = Manifest(
+            files={part: ModelFile(**entry) for part, entry in told.pop("files").items()},
+            input=_input_format(told.pop("input")),
+            output=OutputFormat(**told.pop("output", {})),
+            **told,
+        )
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ModelMismatch(f"{path} is not a model manifest: {error}") from error
+    _check(manifest, path)
+    return manifest
+
+
+def packaged_manifests() -> list[Manifest]:
+    """Return the manifests that come with the code, by name."""
+    return [read_manifest(path) for path in sorted(PACKAGED.glob("*.toml"))]
+
+
+def _input_format(told: dict[str, Any]) -> InputFormat:
+    size = told.pop("size_wh")
+    mean, scale = told.pop("mean", (0.0, 0.0, 0.0)), told.pop("scale", (1.0, 1.0, 1.0))
+    return InputFormat(size_wh=(int(size[0]), int(size[1])), mean=tuple(map(float, mean)), scale=tuple(map(float, scale)), **told)
+
+
+def _check(manifest: Manifest, path: Path) -> None:
+    if manifest.role not in get_args(Role):
+        raise ModelMismatch(f"{path}: role is {manifest.role!r}, expected one of {', '.join(get_args(Role))}")
+    missing = [part for part in PARTS[manifest.role] if part not in manifest.files]
+    if missing:
+        raise ModelMismatch(f"{path}: a {manifest.role} model needs [files.{missing[0]}]")
+    channels = 1 if manifest.input.channels == "grey" else 3
+    if not len(manifest.input.mean) == len(manifest.input.scale) == channels:
+        raise ModelMismatch(f"{path}: mean and scale need {channels} numbers for {manifest.input.channels} input")
+    if any(Path(entry.file).name != entry.file for entry in manifest.files.values()):
+        raise ModelMismatch(f"{path}: a model file lies beside its manifest or in a model folder; its name has no folders")

@@ -1,0 +1,134 @@
+"""Which model serves a role: one table of defaults, and a search through folders that the caller lists."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asd_core.errors import ModelMismatch, ModelMissing
+from asd_core.models.manifest import PARTS, Manifest, Role, packaged_manifests, read_manifest
+
+# Without a setting, the first of these that some folder holds. Folder order never decides between models.
+DEFAULTS: Mapping[Role, tuple[str, ...]] = {
+    "detector": ("scrfd_500m_kps", "yunet_n_dynamic", "yunet_s_dynamic"),
+    "speaking": ("lrasd_ava", "lrasd_talkset", "lightasd_ava", "lightasd_talkset"),
+    "embedder": ("edgeface_xs_512", "edgeface_xxs_512", "mobilefacenet_arcface_128"),
+    "voice": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A folder to look in. `any_licence`: the user named it, so models whose terms forbid commercial use are taken from it too."""
+
+    path: Path
+    any_licence: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model whose files were found and are what its manifest says."""
+
+    manifest: Manifest
+    paths: Mapping[str, Path]  # by part
+    sha256: str  # of its file; of several files, the digest of their digests by part
+
+    @property
+    def name(self) -> str:
+        """Return the manifest's name."""
+        return self.manifest.name
+
+    @property
+    def key(self) -> str:
+        """Return what belongs into a cache key: the files and how they are fed."""
+        return hashlib.sha256(f"{self.sha256} {self.manifest.format_digest}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One known model and whether it can be used: `model` is None with a `reason`, or set with an empty one."""
+
+    manifest: Manifest
+    model: Model | None
+    reason: str
+
+
+def find(role: Role, folders: Sequence[ModelFolder], name: str | None = None) -> Model:
+    """Return the model that serves a role.
+
+    Args:
+        role: what it is for.
+        folders: where to look; of two copies of one model the first folder's is taken.
+        name: the model that the user chose; None for the first available of `DEFAULTS`.
+
+    Raises:
+        ModelMissing: no folder holds a model for the role on these terms.
+        ModelMismatch: a file is not what its manifest says.
+    """
+    manifests = _manifests(folders)
+    if name is not None and (name not in manifests or manifests[name].role != role):
+        known = ", ".join(sorted(n for n, manifest in manifests.items() if manifest.role == role))
+        raise ModelMissing(f"no manifest of a {role} model is called {name!r}; known: {known or 'none'}")
+    reasons = []
+    for wanted in (name,) if name is not None else DEFAULTS[role]:
+        model, reason = _locate(manifests[wanted], folders)
+        if model is not None:
+            return model
+        reasons.append(reason)
+    where = ", ".join(str(folder.path) for folder in folders) or "no folder at all"
+    raise ModelMissing(
+        f"no {role} model ({'; '.join(reasons) or 'none known'}). Looked in: {where}. Set ROLLCALL_MODELS to a folder with the model files."
+    )
+
+
+def available(folders: Sequence[ModelFolder]) -> list[Found]:
+    """Return every known model with its state, sorted by role and name; damaged files give a reason, not an error."""
+    listed = []
+    for manifest in _manifests(folders).values():
+        try:
+            model, reason = _locate(manifest, folders)
+        except ModelMismatch as error:
+            model, reason = None, str(error)
+        listed.append(Found(manifest, model, reason))
+    return sorted(listed, key=lambda found: (found.manifest.role, found.manifest.name))
+
+
+def _manifests(folders: Sequence[ModelFolder]) -> dict[str, Manifest]:
+    """Return all manifests by name; one that lies beside a user's files wins over a packaged one, the first folder over later ones."""
+    manifests = {manifest.name: manifest for manifest in packaged_manifests()}
+    for folder in reversed(folders):
+        for path in sorted(folder.path.glob("*.toml")):
+            manifest = read_manifest(path)
+            manifests[manifest.name] = manifest
+    return manifests
+
+
+def _locate(manifest: Manifest, folders: Sequence[ModelFolder]) -> tuple[Model | None, str]:
+    refused = False
+    for folder in folders:
+        paths = {part: folder.path / manifest.files[part].file for part in PARTS[manifest.role]}
+        if not all(path.is_file() for path in paths.values()):
+            continue
+        if not manifest.commercial and not folder.any_licence:
+            refused = True
+            continue
+        return Model(manifest, paths, _verified_sha256(manifest, paths)), ""
+    terms = f"{manifest.name} forbids commercial use and is taken only from a folder that you name"
+    return None, terms if refused else f"{manifest.name} is not there"
+
+
+def _verified_sha256(manifest: Manifest, paths: Mapping[str, Path]) -> str:
+    digests = {}
+    for part, path in sorted(paths.items()):
+        with path.open("rb") as stream:
+            digests[part] = hashlib.file_digest(stream, "sha256").hexdigest()
+        stated = manifest.files[part].sha256
+        if stated is not None and stated != digests[part]:
+            raise ModelMismatch(
+                f"{path} is not the file that the manifest of {manifest.name} describes (its sha256 is {digests[part]}); fetch it again"
+            )
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    return hashlib.sha256("".join(f"{part} {digest}\n" for part, digest in digests.items()).encode()).hexdigest()
