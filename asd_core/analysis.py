@@ -14,11 +14,12 @@ from asd_core.faces.detect import Detector, open_detector
 from asd_core.faces.embed import Embedder, embed_tracks, open_embedder
 from asd_core.identity.cluster import ClusterOptions, cluster
 from asd_core.look import LookOptions, look, picture_marks
+from asd_core.media.audio import read_audio
 from asd_core.media.probe import probe
 from asd_core.models.network import Network
 from asd_core.models.registry import Model
-from asd_core.records import Analysis, Look, MediaInfo
-from asd_core.speech.listen import ListenOptions, listen
+from asd_core.records import Analysis, Look, MediaInfo, Sound
+from asd_core.speech.listen import ListenOptions, listen_to_asset
 from asd_core.speech.score import ScoreOptions, SpeakingNetwork, open_speaking, score_tracks
 from asd_core.stitch import StitchOptions, stitch
 from asd_core.turns.assemble import assemble
@@ -75,7 +76,7 @@ def analyse_clip(path: Path, networks: Networks, options: AnalysisOptions | None
     options = options or AnalysisOptions()
     info = probe(path)
     with ThreadPoolExecutor(1) as beside:
-        hearing = beside.submit(listen, path, info, options.listen)
+        hearing = beside.submit(hear, path, info, options.listen)
         seen = _look_at_all(path, info, networks, options, on_progress)
         sound = hearing.result()
     picture = stitch([seen], info, options.stitch)
@@ -111,3 +112,8 @@ def _look_at_all(path: Path, info: MediaInfo, networks: Networks, options: Analy
         decode_threads=options.decode_threads,
         on_progress=on_progress,
     )
+
+
+def hear(path: Path, info: MediaInfo, options: ListenOptions, on_progress: Progress | None = None) -> Sound:
+    """Return the sound that a file is judged by; nothing of the file but its sound tracks is decoded."""
+    return listen_to_asset(info.audio_tracks, lambda index: read_audio(path, info, index), info.duration, options=options, on_progress=on_progress)

@@ -23,22 +23,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from asd_core.faces.align import ChipChoice
-from asd_core.faces.crop import CROP_SIZE, crop_matrices
+from asd_core.faces.align import BUCKET_SECONDS, CHIP_SIZE, align_matrix, chip_quality, chip_worth
+from asd_core.faces.crop import CROP_SIZE, MEDIAN_REACH, crop_matrix, crop_squares
 from asd_core.faces.detect import Detector
 from asd_core.faces.track import RawTrack, Tracker, TrackOptions, fill
 from asd_core.geometry import box_iou
 from asd_core.media.decode import Frame, read_frames
 from asd_core.media.shots import CUT_REACH, THUMBNAIL_WH, find_cuts
-from asd_core.records import Block, BlockTrack, Detections, Look, MediaInfo
+from asd_core.records import Block, BlockTrack, Chips, Detections, Look, MediaInfo
+from asd_core.speech.score import ENCODER_REACH
 from asd_core.timeline import GRID_HZ, MARK_INSTANTS, instant_time, nearest_instant
 
-CROP_REACH = 6  # instants on both sides that the median of the crop rule reads
-ENCODER_REACH = 9  # instants on both sides that the visual encoder sees (LR-ASD: 19 frames)
-OVERLAP = 25  # instants a block sees beyond its own: more than the cut detector, the crop rule and the encoder reach
-"""Read the module docstring: this is the only number that spans must agree on."""
-
-assert OVERLAP >= max(CUT_REACH, CROP_REACH + ENCODER_REACH)
+OVERLAP = max(CUT_REACH, MEDIAN_REACH + ENCODER_REACH)  # instants a block sees beyond its own on both sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +190,7 @@ class _FaceFinder:
     def at(self, frame: Frame) -> Detections:
         """Return the faces of a frame, in pixels of the upright picture."""
         if frame.instant not in self._found:
-            size_wh = self._detector.fit(frame.width, frame.height)
+            size_wh = self._detector.fitted_size(frame.width, frame.height)
             found = self._detector.detect(frame.picture(size_wh), top=self._options.top_faces, by=self._options.top_by)
             scale = np.array([frame.width / size_wh[0], frame.height / size_wh[1]], np.float32)
             self._found[frame.instant] = Detections(found.boxes * np.tile(scale, 2), found.scores, found.landmarks * scale)
@@ -212,7 +208,28 @@ class _OpenTrack:
         self.next_crop: int | None = None
         self.crops: list[NDArray[np.uint8]] = []
         self.crop_first = 0
-        self.chips = ChipChoice()
+        self._best: dict[int, tuple[float, float, NDArray[np.float32], NDArray[np.uint8]]] = {}  # by stretch of two seconds
+
+    def offer_chip(self, frame: Frame, box: NDArray[np.float32], landmarks: NDArray[np.float32], score: float) -> None:
+        """Keep the frame's chip if it is the best of its stretch of time; cut it only where it could be."""
+        stretch = int(frame.time / BUCKET_SECONDS + 1e-9)
+        worth = chip_worth(box, landmarks, score)
+        if stretch in self._best and worth <= self._best[stretch][0]:
+            return
+        chip = frame.warp_colour(align_matrix(landmarks), CHIP_SIZE)
+        quality = chip_quality(worth, chip)
+        if stretch not in self._best or quality > self._best[stretch][0]:
+            self._best[stretch] = (quality, frame.time, box, chip)
+
+    def chips(self) -> Chips:
+        """Return the best chip of each stretch of time, in order of time."""
+        chosen = [self._best[stretch] for stretch in sorted(self._best)]
+        return Chips(
+            times=np.array([time for _, time, _, _ in chosen], np.float64),
+            boxes=np.array([box for _, _, box, _ in chosen], np.float32).reshape(-1, 4),
+            colour=np.array([chip for _, _, _, chip in chosen], np.uint8).reshape(-1, CHIP_SIZE, CHIP_SIZE, 3),
+            quality=np.array([quality for quality, _, _, _ in chosen], np.float32),
+        )
 
 
 class _BlockView:
@@ -256,9 +273,9 @@ class _BlockView:
             self._close(raw)
         tracks = [t for t in (self._block_track(*done) for done in self._done) if t is not None]
         owned = [k for k, i in enumerate(self._instants) if i in self.own]
-        luma = np.array([(self._thumbnails[k].mean(), self._thumbnails[k].std()) for k in owned], np.float16).reshape(-1, 2)
+        luma = np.array([(self._instants[k], self._thumbnails[k].mean(), self._thumbnails[k].std()) for k in owned], np.float32).reshape(-1, 3)
         cuts = np.array([c for c in self._cuts if c in self.own], np.int64)
-        return Block(self.mark, cuts, self._instants[owned[0]] if owned else self.own.start, luma, tuple(sorted(tracks, key=lambda t: (t.first, float(t.boxes[0, 0]), float(t.boxes[0, 1])))))
+        return Block(self.mark, cuts, luma, tuple(sorted(tracks, key=lambda t: (t.first, float(t.boxes[0, 0]), float(t.boxes[0, 1])))))
 
     # ---- detection and tracking: interval by interval of the schedule ---------------------------------------------------
 
@@ -332,14 +349,14 @@ class _BlockView:
         for index, serial in enumerate(self._tracker.update(instant, found)):
             if serial is not None and instant in self.own:
                 track = self._open.setdefault(serial, _OpenTrack())
-                track.chips.offer(frame.time, found.boxes[index], found.landmarks[index], float(found.scores[index]), frame.warp_colour)
+                track.offer_chip(frame, found.boxes[index], found.landmarks[index], float(found.scores[index]))
 
     # ---- crops and features -----------------------------------------------------------------------------------------------
 
     def _crop(self, raw: RawTrack, *, ended: bool) -> None:
         """Cut the crops of a track as far as its boxes are final."""
         track = self._open.setdefault(raw.serial, _OpenTrack())
-        last = raw.instants[-1] if ended else raw.instants[-1] - CROP_REACH
+        last = raw.instants[-1] if ended else raw.instants[-1] - MEDIAN_REACH
         begin = max(raw.instants[0], self._crop_range.start) if track.next_crop is None else track.next_crop
         end = min(last + 1, self._crop_range.stop)
         if begin >= end:
@@ -347,13 +364,13 @@ class _BlockView:
         if track.next_crop is None:
             track.crop_first = begin
         first, boxes, _ = fill(raw)
-        matrices = crop_matrices(boxes)
+        squares = crop_squares(boxes)
         for instant in range(begin, end):
             frame = self._frames.get(instant)
             if frame is None:  # a hole in the picture: the face stands still
                 track.crops.append(track.crops[-1] if track.crops else np.full((CROP_SIZE, CROP_SIZE), 110, np.uint8))
             else:
-                track.crops.append(frame.warp_luma(matrices[instant - first], CROP_SIZE))
+                track.crops.append(frame.warp_luma(crop_matrix(squares[instant - first]), CROP_SIZE))
         track.next_crop = end
 
     def _close(self, raw: RawTrack) -> None:
@@ -369,8 +386,8 @@ class _BlockView:
         keep = self._looked
         for raw in self._tracker.live():
             track = self._open.get(raw.serial)
-            keep = min(keep, raw.instants[-1] - CROP_REACH if track is None or track.next_crop is None else track.next_crop)
-        keep = min(keep, self._looked - CROP_REACH)
+            keep = min(keep, raw.instants[-1] - MEDIAN_REACH if track is None or track.next_crop is None else track.next_crop)
+        keep = min(keep, self._looked - MEDIAN_REACH)
         for instant in [i for i in self._frames if i < keep]:
             del self._frames[instant]
 
@@ -384,5 +401,5 @@ class _BlockView:
         moved = np.zeros(len(crops), np.float16)
         moved[1:] = [np.abs(crops[k].astype(np.int16) - crops[k - 1]).mean() for k in range(1, len(crops))]
         motion = moved[own_first - track.crop_first : own_stop - track.crop_first]
-        return BlockTrack(first, boxes, observed, own_first, visual, motion, track.chips.chosen())
+        return BlockTrack(first, boxes, observed, own_first, visual, motion, track.chips())
 

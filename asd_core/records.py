@@ -137,8 +137,7 @@ class Block:
 
     mark: int  # the block owns the instants [mark * 250, (mark + 1) * 250)
     cuts: NDArray[np.int64]
-    luma_first: int  # instant of luma[0]
-    luma: NDArray[np.float16]  # (U, 2) mean and deviation of the owned instants' grey values, 0..255
+    luma: NDArray[np.float32]  # (U, 3) of the owned frames: instant, mean and deviation of the grey values 0..255
     tracks: tuple[BlockTrack, ...]
 
 
@@ -288,6 +287,99 @@ class People:
 
     people: tuple[Person, ...]
     together: tuple[tuple[str, str], ...]  # sorted pairs of ids
+
+
+# ---- the library -------------------------------------------------------------------------------------------------------------
+
+FACT_KINDS = (
+    "rename", "merge", "undo", "split", "reassign", "not_same", "hide", "verify", "thumbnail", "correct_turn", "enrol", "forget",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Anchor:
+    """A face at a place in the media: what facts and person ids refer to. It outlives analyses, models and row numbers."""
+
+    asset: str  # sha256 of the file's bytes
+    time: float
+    box: tuple[float, float, float, float]  # xyxy in pixels of the upright picture
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """One person of one asset, as the library sees it.
+
+    `prototypes` (P, D) float32 of norm 1 and `support` (P,) are the person's. `together` names the people of the same asset that were seen
+    in one frame with this one. `sightings` (A, 6) float64 holds, about once a second and at both ends of each track, the track's number
+    and the time and box there: what anchors are looked up in.
+    """
+
+    asset: str
+    people_id: str
+    prototypes: NDArray[np.float32]
+    support: NDArray[np.float32]
+    anchor: Anchor
+    sightings: NDArray[np.float64]
+    together: tuple[str, ...]
+    identifiable: bool
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The asset and the id of the person within it."""
+        return self.asset, self.people_id
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What a user has said, append-only; never about ids, only about faces at a place in the media.
+
+    rename: `anchors` (1), `value` the name (None takes the name away). merge: `anchors` (2 or more) are one person, the first one's name
+    stays. undo: `value` is the id of the fact that no longer holds. An undo can be undone.
+    """
+
+    id: str
+    order: int  # place in the log: facts act in this order
+    kind: str  # one of FACT_KINDS
+    anchors: tuple[Anchor, ...] = ()
+    value: str | None = None
+    who: str = ""
+    when: float = 0.0  # seconds since 1970, UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A person id that has been given out: never given to another face. A lower `order` is older."""
+
+    id: str
+    anchor: Anchor
+    order: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LibraryPerson:
+    """One human across the library.
+
+    `members` are the (asset, people id) of the groups, sorted. `aliases` are ids that once were persons of their own and now mean this one.
+    Facts about the person go to `anchor`: the face that founded the id. `prototypes` (P, D) and `support` (P,) sum up the members'.
+    """
+
+    id: str
+    name: str | None
+    members: tuple[tuple[str, str], ...]
+    aliases: tuple[str, ...]
+    anchor: Anchor
+    new: bool  # the id is minted here: the caller must remember it
+    prototypes: NDArray[np.float32]
+    support: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partition:
+    """Who is who among the groups given: `persons` sorted by id. Groups that belong to nobody are in `nobody`; facts whose face is not among the groups in `dormant`."""
+
+    persons: tuple[LibraryPerson, ...]
+    nobody: tuple[tuple[str, str], ...]
+    dormant: tuple[str, ...]
 
 
 # ---- the whole ---------------------------------------------------------------------------------------------------------------

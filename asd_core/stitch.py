@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asd_core.faces.align import best_chips
+from asd_core.faces.align import thin_chips
 from asd_core.faces.track import join
-from asd_core.records import Block, BlockTrack, Chips, KindSpan, Look, MediaInfo, Shot, Stitched, Track
-from asd_core.timeline import GRID_HZ, MARK_INSTANTS, instant_time
+from asd_core.records import Block, BlockTrack, Chips, KindSpan, Look, MediaInfo, Shot, Span, Stitched, Track
+from asd_core.timeline import MARK_INSTANTS, instant_time, union
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +117,23 @@ def _whole(chain: Sequence[BlockTrack]) -> _Whole:
         observed=np.concatenate([t.observed[s] for t, s in zip(chain, owned, strict=True)]),
         visual=np.concatenate([t.visual for t in chain]),
         motion=float(motion.mean()) if len(motion) else 0.0,
-        chips=best_chips([t.chips for t in chain]),
+        chips=_all_chips([t.chips for t in chain]),
+    )
+
+
+def _all_chips(parts: Sequence[Chips]) -> Chips:
+    return thin_chips(
+        Chips(
+            times=np.concatenate([c.times for c in parts]),
+            boxes=np.concatenate([c.boxes for c in parts]),
+            colour=np.concatenate([c.colour for c in parts]),
+            quality=np.concatenate([c.quality for c in parts]),
+        )
     )
 
 
 def _black(blocks: Sequence[Block], options: StitchOptions) -> tuple[KindSpan, ...]:
-    instants = np.concatenate([b.luma_first + np.arange(len(b.luma)) for b in blocks])
-    luma = np.concatenate([b.luma for b in blocks]).astype(np.float32)
-    dark = (luma[:, 0] < options.black_luma) & (luma[:, 1] < options.black_flatness)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], dark, [False]]).astype(np.int8)))
-    spans = [(int(instants[a]), int(instants[b - 1]) + 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    return tuple(KindSpan(instant_time(a), instant_time(b), "black") for a, b in spans if b - a >= options.black_seconds * GRID_HZ)
+    luma = np.concatenate([b.luma for b in blocks])
+    dark = luma[(luma[:, 1] < options.black_luma) & (luma[:, 2] < options.black_flatness), 0].astype(np.int64)
+    spans = union([Span(instant_time(int(i)), instant_time(int(i) + 1)) for i in dark], gap=1e-6)
+    return tuple(KindSpan(span.start, span.end, "black") for span in spans if span.end - span.start >= options.black_seconds)
