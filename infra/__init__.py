@@ -1,0 +1,1 @@
+"""Adapters to the outside: settings, stores, database, child processes, services."""

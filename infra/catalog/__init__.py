@@ -1,0 +1,1 @@
+"""The library in PostgreSQL: one file per aggregate, its SQL inside."""

@@ -1,0 +1,223 @@
+"""Settings: the only reader of the environment and of `rollcall.toml`.
+
+Order of precedence: what a command gives, the environment (`ROLLCALL_WORKERS=2`, nested with two underscores:
+`ROLLCALL_LOOK__STRIDE=3`), `rollcall.toml` in the home folder, defaults. Unknown keys are errors, so that a misspelt setting never
+passes for a default. `ROLLCALL_MODELS` is a list of folders, separated like `PATH`.
+
+The sections `look`, `decide`, `group` and `identify` mirror the option dataclasses of the core, field by field; the tasks build
+those from them (`LookOptions(**settings.look.model_dump())`). A contract test keeps names and defaults the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError, TomlConfigSettingsSource
+
+from asd_core.errors import RequestError
+from asd_core.models.registry import ModelFolder
+
+PREFIX = "ROLLCALL_"
+CHECKOUT = Path(__file__).resolve().parent.parent
+MARK_SECONDS = 10  # a span is a run of marks (asd_core.timeline)
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ModelSettings(Section):
+    """Which networks serve, and where they are looked for."""
+
+    folders: tuple[Path, ...] = ()  # the user's own, in front of all others
+    detector: str | None = None  # name in the manifest; None: the first of the registry's defaults that is there
+    speaking: str | None = None
+    embedder: str | None = None
+    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+
+
+class LimitSettings(Section):
+    """What the decoding child may use before it is ended."""
+
+    seconds_per_media_second: float = Field(10.0, gt=0)  # wall time for a second of media
+    seconds_at_least: float = Field(120.0, gt=0)
+    memory_gigabytes: float = Field(4.0, gt=0.25)  # resident memory of one child
+
+
+class LookSettings(Section):
+    """The options of `look` (asd_core.look.LookOptions)."""
+
+
+class DecideSettings(Section):
+    """The options of `decide` (asd_core.turns.TurnOptions)."""
+
+
+class GroupSettings(Section):
+    """The options of `group` (asd_core.identity.ClusterOptions)."""
+
+
+class IdentifySettings(Section):
+    """The options of `identify` (asd_core.identity.AssignOptions)."""
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _default_home() -> Path:
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/rollcall")
+    return Path.home() / ".rollcall"
+
+
+def home_folder() -> Path:
+    """Return the home folder that the environment names, else the default; nothing is created."""
+    named = os.environ.get(f"{PREFIX}HOME")
+    return Path(named).expanduser().absolute() if named else _default_home()
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment for child processes: ours without settings, credentials and Python's own switches."""
+    words = ("KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL", "DATABASE_URL")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith((PREFIX, "PREFECT_", "PYTHON")) and not any(word in name.upper() for word in words)
+    }
+
+
+class _Environment(EnvSettingsSource):
+    """The environment; `ROLLCALL_MODELS` is a list of folders and does not hide `ROLLCALL_MODELS__DETECTOR`."""
+
+    def prepare_field_value(self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool) -> Any:
+        if field_name != "models" or not isinstance(value, str):
+            return super().prepare_field_value(field_name, field, value, value_is_complex)
+        folders = [part for part in value.split(os.pathsep) if part]
+        nested = self.explode_env_vars(field_name, field, self.env_vars)
+        return {"folders": folders, **nested}
+
+
+class Settings(BaseSettings):
+    """Everything that a user may set; read once a process by `load_settings`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True)
+
+    home: Path = Field(default_factory=home_folder)
+    database_url: SecretStr | None = None  # None: PostgreSQL inside the home folder
+    prefect_api_url: str | None = None  # None: a private server on loopback
+    prefect_api_key: SecretStr | None = None
+    workers: int = Field(default_factory=_cores, ge=1, le=1024)  # assets at a time
+    threads: int = Field(0, ge=0, le=1024)  # of one network or decoder; 0: the cores shared among the workers
+    span_seconds: int = Field(60, ge=MARK_SECONDS)  # of one `look` task
+    cache_gigabytes: float = Field(50.0, gt=0)  # artifacts and proxies that can be made again
+    models: ModelSettings = ModelSettings()
+    look: LookSettings = LookSettings()
+    decide: DecideSettings = DecideSettings()
+    group: GroupSettings = GroupSettings()
+    identify: IdentifySettings = IdentifySettings()
+    limits: LimitSettings = LimitSettings()
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("span_seconds")
+    @classmethod
+    def _whole_marks(cls, seconds: int) -> int:
+        if seconds % MARK_SECONDS:
+            raise ValueError(f"must be a multiple of {MARK_SECONDS} seconds")
+        return seconds
+
+    @model_validator(mode="before")
+    @classmethod
+    def _share_cores(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if str(values.get("threads") or 0) == "0":
+            workers = str(values.get("workers") or "")
+            values["threads"] = max(1, _cores() // int(workers)) if workers.isdecimal() and int(workers) else 1
+        return values
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Commands, environment, `rollcall.toml`: no dotenv files, no secrets folder."""
+        given = init_settings()
+        home = Path(given["home"]).expanduser() if given.get("home") else home_folder()
+        return init_settings, _Environment(settings_cls), TomlConfigSettingsSource(settings_cls, toml_file=home / "rollcall.toml")
+
+    def model_folders(self) -> tuple[ModelFolder, ...]:
+        """Return where models are looked for, in order; folders that do not exist are left out.
+
+        The user's folders, the home folder's, the packaged weights, and beside a checkout `../shared/models`.
+        """
+        candidates = [ModelFolder(folder.expanduser().absolute(), any_licence=True) for folder in self.models.folders]
+        candidates.append(ModelFolder(self.home / "models", any_licence=True))
+        candidates.append(ModelFolder(CHECKOUT / "asd_core" / "models" / "weights", any_licence=False))
+        if (CHECKOUT / "pyproject.toml").exists():
+            candidates.append(ModelFolder(CHECKOUT.parent / "shared" / "models", any_licence=True))
+        return tuple(folder for folder in candidates if folder.path.is_dir())
+
+    def child_seconds(self, media_seconds: float) -> float:
+        """Return the wall time that a child may spend on a stretch of media."""
+        return max(self.limits.seconds_at_least, media_seconds * self.limits.seconds_per_media_second)
+
+
+def _unknown_variables() -> Iterator[str]:
+    known = {name.upper() for name in Settings.model_fields}
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable.removeprefix(PREFIX).split("__")[0].upper() not in known:
+            yield variable
+
+
+def _one_line(error: ValidationError) -> str:
+    parts = []
+    for problem in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        text = "unknown setting" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+        parts.append(f"{name}: {text}")
+    return "; ".join(parts)
+
+
+def load_settings(**given: Any) -> Settings:
+    """Read the settings; keyword arguments (what a command was told) come before everything else, None means not told.
+
+    Raises:
+        RequestError: a setting is unknown or has a value that cannot be; one line names it.
+    """
+    for variable in _unknown_variables():
+        raise RequestError(f"unknown setting {variable} in the environment")
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise RequestError(f"settings: {_one_line(error)}") from error
+    except (SettingsError, ValueError, OSError) as error:
+        raise RequestError(f"settings: {error}") from error
+
+
+def ensure_home(home: Path) -> Path:
+    """Create the home folder, readable by its owner only, with the folders that the parts expect; return it.
+
+    Raises:
+        RequestError: the folder cannot be made or written.
+    """
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, exist_ok=True)
+        for name in ("run", "log", "objects", "tmp"):
+            (home / name).mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"cannot make the home folder {home}: {error.strerror}; set ROLLCALL_HOME to a folder that can be written") from error
+    return home
