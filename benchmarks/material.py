@@ -35,7 +35,11 @@ def make_material(clips: Path, folder: Path, *, size: str, faces: int, minutes: 
 def _encode_loop(source: Path, target: Path, size_wh: tuple[int, int]) -> None:
     part = target.with_suffix(".part.mp4")
     with av.open(str(source)) as given, av.open(str(part), "w") as made:
-        video = made.add_stream("libx264", rate=RATE, options={"preset": "veryfast", "profile": "high", "nal-hrd": "cbr", "maxrate": str(BIT_RATE), "bufsize": str(BIT_RATE)})
+        video = made.add_stream(
+            "libx264",
+            rate=RATE,
+            options={"preset": "veryfast", "profile": "high", "nal-hrd": "cbr", "maxrate": str(BIT_RATE), "bufsize": str(BIT_RATE)},
+        )
         video.width, video.height = size_wh
         video.pix_fmt = "yuv420p"
         video.bit_rate = BIT_RATE

