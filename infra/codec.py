@@ -68,9 +68,18 @@ def _tree(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
 
 
 def encode(value: Any) -> bytes:
-    """Return the bytes of a record (or of anything it may be made of); equal values give equal bytes."""
+    """Return the bytes of a record (or of anything it may be made of); equal values give equal bytes.
+
+    Raises:
+        TypeError: something in it cannot be stored, or is not what the record's annotations promise: it could not be read again.
+    """
     arrays: list[np.ndarray[Any, Any]] = []
     tree = _tree(value, arrays)
+    if dataclasses.is_dataclass(value):
+        try:
+            Packed(tree, arrays).build(type(value))
+        except ArtifactDamaged as error:
+            raise TypeError(str(error)) from error
     head = json.dumps({"v": tree, "a": [[a.dtype.str, list(a.shape)] for a in arrays]}, separators=(",", ":"), ensure_ascii=False).encode()
     parts: list[bytes | memoryview] = [len(head).to_bytes(8, "little"), head, bytes(_padded(_START + len(head)) - _START - len(head))]
     for array in arrays:

