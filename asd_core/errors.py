@@ -7,7 +7,8 @@
     │   └── DecodeLimit       the child process hit its limit of time or memory
     ├── ModelError          a network cannot be used
     │   ├── ModelMissing      no file for a role in any folder
-    │   └── ModelMismatch     the file is not what its manifest says
+    │   ├── ModelMismatch     the file is not what its manifest says
+    │   └── DeviceMissing     the GPU that the settings ask for cannot be used
     ├── RequestError        the user asked for what cannot be answered
     │   ├── NotFound          nothing of that name
     │   └── Ambiguous         several things of that name
@@ -56,6 +57,10 @@ class ModelMissing(ModelError):
 
 class ModelMismatch(ModelError):
     """A model file is not what its manifest says."""
+
+
+class DeviceMissing(ModelError):
+    """The GPU that the settings ask for, its driver or its libraries cannot be used."""
 
 
 class RequestError(RollcallError):

@@ -28,13 +28,12 @@ ORT_ERRORS = (
 ERRORS_ONLY = 3  # SCRFD files declare the output sizes of one input size, and each run at another would print nine warnings
 
 
-class CpuNetwork:
-    """A network on the CPU in float32, as its file is."""
+class OrtNetwork:
+    """A network in one ONNX Runtime session."""
 
-    profile = "cpu-fp32"
-
-    def __init__(self, session: ort.InferenceSession, sha256: str, name: str) -> None:
+    def __init__(self, session: ort.InferenceSession, sha256: str, name: str, profile: str) -> None:
         self.sha256 = sha256
+        self.profile = profile
         self._session = session
         self._name = name
         self._outputs = [output.name for output in session.get_outputs()]
@@ -72,4 +71,4 @@ def open_session(path: Path, *, threads: int = 1) -> Network:
         session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except ORT_ERRORS as error:
         raise ModelMismatch(f"{path.name} cannot be loaded as an ONNX model: {error}") from error
-    return CpuNetwork(session, hashlib.sha256(content).hexdigest(), path.name)
+    return OrtNetwork(session, hashlib.sha256(content).hexdigest(), path.name, "cpu-fp32")
