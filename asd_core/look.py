@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +28,13 @@ from numpy.typing import NDArray
 from asd_core.faces.align import BUCKET_SECONDS, CHIP_SIZE, align_matrix, chip_quality, chip_worth
 from asd_core.faces.crop import CROP_SIZE, MEDIAN_REACH, crop_matrix, crop_squares
 from asd_core.faces.detect import Detector
-from asd_core.faces.track import RawTrack, Tracker, TrackOptions, fill
+from asd_core.faces.track import RawTrack, Tracker, TrackOptions, fill, match_faces
 from asd_core.geometry import box_iou
 from asd_core.media.decode import Frame, read_frames
 from asd_core.media.shots import CUT_REACH, THUMBNAIL_WH, find_cuts
 from asd_core.records import Block, BlockTrack, Chips, Detections, Look, MediaInfo
 from asd_core.speech.score import ENCODER_REACH
-from asd_core.timeline import GRID_HZ, MARK_INSTANTS, instant_time, nearest_instant
+from asd_core.timeline import GRID_HZ, MARK_INSTANTS, instant_count, instant_time
 
 OVERLAP = max(CUT_REACH, MEDIAN_REACH + ENCODER_REACH)  # instants a block sees beyond its own on both sides
 
@@ -54,7 +56,7 @@ class LookOptions:
     finest: int = 2
     steady_iou: float = 0.5
     top_faces: int | None = None
-    top_by: str = "area"
+    top_by: Literal["area", "centre"] = "area"
     tracking: TrackOptions = field(default_factory=TrackOptions)
 
 
@@ -69,8 +71,7 @@ def picture_instants(info: MediaInfo) -> range:
     """Return the grid instants at which the asset shows a picture; empty without one."""
     if info.video is None:
         return range(0)
-    first = nearest_instant(info.video.start)
-    return range(first, max(first + 1, nearest_instant(info.video.start + info.video.duration)))
+    return range(instant_count(info.video.start), instant_count(info.video.start + info.video.duration))
 
 
 def picture_marks(info: MediaInfo) -> range:
@@ -116,31 +117,37 @@ def look(
     if not marks:
         return Look(blocks=())
     start, end = instant_time(marks[0] * MARK_INSTANTS - OVERLAP), instant_time((marks[-1] + 1) * MARK_INSTANTS + OVERLAP)
-    frames = read_frames(path, info, start=start, end=end, threads=decode_threads)
+    own_start, own_end = instant_time(marks[0] * MARK_INSTANTS), min(info.duration, instant_time((marks[-1] + 1) * MARK_INSTANTS))
     faces = _FaceFinder(detector, options)
+    coming = list(marks)
+    views: list[_BlockView] = []
+    finished: list[Callable[[], Block]] = []
     blocks: list[Block] = []
-    waiting = list(marks)
-    active: list[_BlockView] = []
-    first_time = instant_time(marks[0] * MARK_INSTANTS)
-    total = max(0.0, min(info.duration, end) - first_time)
-    with ThreadPoolExecutor(1) as encoding:
-        for frame in _ahead(frames):
-            while waiting and frame.instant >= waiting[0] * MARK_INSTANTS - OVERLAP:
-                active.append(_BlockView(waiting.pop(0), faces, encoder, encoding, options))
-            for view in [v for v in active if frame.instant >= v.window.stop]:
-                blocks.append(view.finish())
-                active.remove(view)
-            for view in active:
-                view.push(frame)
-            faces.forget_before(min((v.oldest for v in active), default=frame.instant))
+    with ThreadPoolExecutor(1, thread_name_prefix="encode") as encoding:
+
+        def encode(crops: NDArray[np.uint8]) -> Future[NDArray[np.float16]]:
+            return encoding.submit(encoder.encode_visual, crops)
+
+        for frame, thumbnail in _ahead(read_frames(path, info, start=start, end=end, threads=decode_threads)):
+            while coming and frame.instant >= coming[0] * MARK_INSTANTS - OVERLAP:
+                views.append(_BlockView(coming.pop(0), faces, options))
+            for view in [v for v in views if frame.instant >= v.window.stop]:
+                finished.append(view.finish(encode))
+                views.remove(view)
+                if len(finished) > 1:  # the encoder may lag by one block: no more, for its crops wait in memory
+                    blocks.append(finished.pop(0)())
+            for view in views:
+                view.push(frame, thumbnail)
+            faces.forget_before(min(view.oldest for view in views))
             if on_progress is not None and frame.instant % GRID_HZ == 0:
-                on_progress("look", min(max(0.0, frame.time - first_time), total), total)
-        blocks += [view.finish() for view in active]
-    return Look(blocks=tuple(sorted(blocks, key=lambda b: b.mark)))
+                on_progress("look", min(max(0.0, frame.time - own_start), own_end - own_start), own_end - own_start)
+        finished += [view.finish(encode) for view in views]
+        blocks += [block() for block in finished]
+    return Look(blocks=tuple(blocks))
 
 
-def _ahead(frames: Iterator[Frame], depth: int = 12) -> Iterator[Frame]:
-    """Yield the frames of an iterator that runs in a thread of its own, at most `depth` frames ahead."""
+def _ahead(frames: Iterator[Frame], depth: int = 12) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
+    """Yield the frames of an iterator that runs in a thread of its own, at most `depth` frames ahead, each with its thumbnail."""
     done = object()
     ready: queue.Queue[object] = queue.Queue(depth)
     stop = threading.Event()
@@ -156,8 +163,7 @@ def _ahead(frames: Iterator[Frame], depth: int = 12) -> Iterator[Frame]:
     def read() -> None:
         try:
             for frame in frames:
-                frame.luma(THUMBNAIL_WH)  # made here, kept by the frame: the cascade costs as much as a small network
-                put(frame)
+                put((frame, frame.luma(THUMBNAIL_WH)))
                 if stop.is_set():
                     return
             put(done)
@@ -201,13 +207,12 @@ class _FaceFinder:
             del self._found[known]
 
 
-class _OpenTrack:
+class _Gathered:
     """What a block gathers of one track while its frames pass."""
 
     def __init__(self) -> None:
-        self.next_crop: int | None = None
-        self.crops: list[NDArray[np.uint8]] = []
         self.crop_first = 0
+        self.crops: list[NDArray[np.uint8]] = []
         self._best: dict[int, tuple[float, float, NDArray[np.float32], NDArray[np.uint8]]] = {}  # by stretch of two seconds
 
     def offer_chip(self, frame: Frame, box: NDArray[np.float32], landmarks: NDArray[np.float32], score: float) -> None:
@@ -235,171 +240,131 @@ class _OpenTrack:
 class _BlockView:
     """One block while its frames pass: `push` them in order, then `finish`."""
 
-    def __init__(self, mark: int, faces: _FaceFinder, encoder: VisualEncoder, encoding: ThreadPoolExecutor, options: LookOptions) -> None:
+    def __init__(self, mark: int, faces: _FaceFinder, options: LookOptions) -> None:
         self.mark = mark
         self.own = range(mark * MARK_INSTANTS, (mark + 1) * MARK_INSTANTS)
         self.window = range(self.own.start - OVERLAP, self.own.stop + OVERLAP)
-        self._crop_range = range(self.own.start - ENCODER_REACH - 1, self.own.stop + ENCODER_REACH)
         self._faces = faces
-        self._encoder = encoder
-        self._encoding = encoding
         self._options = options
         self._tracker = Tracker(options.tracking)
-        self._open: dict[int, _OpenTrack] = {}
-        self._done: list[tuple[RawTrack, _OpenTrack, Future[NDArray[np.float16]] | None]] = []
-        self._frames: dict[int, Frame] = {}  # frames whose boxes are not final yet
+        self._gathered: defaultdict[int, _Gathered] = defaultdict(_Gathered)  # by the tracker's key
+        self._frames: dict[int, Frame] = {}  # those that an interval, a crop or a chip may still need
         self._thumbnails: list[NDArray[np.uint8]] = []
         self._instants: list[int] = []
         self._cuts: list[int] = []
-        self._looked: int | None = None  # the last instant the tracker has heard of
-        self._last: int | None = None
+        self._looked: int | None = None  # the last instant of which the tracker knows
+        self._cropped = self.own.start - ENCODER_REACH - 1  # the next instant to crop; one more than the encoder reaches, for the motion
 
     @property
     def oldest(self) -> int:
-        """The earliest instant that may still be asked for."""
-        return self._looked if self._looked is not None else self.window.start
+        """The earliest instant whose detections may still be asked for."""
+        return self.window.start if self._looked is None else self._looked
 
-    def push(self, frame: Frame) -> None:
+    def push(self, frame: Frame, thumbnail: NDArray[np.uint8]) -> None:
+        """Take the next frame, and work on every interval of the schedule for which the cut detector has all it reads."""
         self._frames[frame.instant] = frame
         self._instants.append(frame.instant)
-        self._thumbnails.append(frame.luma(THUMBNAIL_WH))
-        self._last = frame.instant
-        self._advance(final=False)
+        self._thumbnails.append(thumbnail)
+        while (stop := self._next_stop()) + CUT_REACH <= frame.instant:
+            self._interval(stop)
 
-    def finish(self) -> Block:
-        """Return the block, once all its frames have been pushed."""
-        self._advance(final=True)
-        for raw in self._tracker.finish():
-            self._close(raw)
-        tracks = [t for t in (self._block_track(*done) for done in self._done) if t is not None]
-        owned = [k for k, i in enumerate(self._instants) if i in self.own]
-        luma = np.array([(self._instants[k], self._thumbnails[k].mean(), self._thumbnails[k].std()) for k in owned], np.float32).reshape(-1, 3)
-        cuts = np.array([c for c in self._cuts if c in self.own], np.int64)
-        return Block(self.mark, cuts, luma, tuple(sorted(tracks, key=lambda t: (t.first, float(t.boxes[0, 0]), float(t.boxes[0, 1])))))
+    def finish(self, encode: Callable[[NDArray[np.uint8]], Future[NDArray[np.float16]]]) -> Callable[[], Block]:
+        """Return what waits for the encoder and then gives the block; to be called once all frames have been pushed."""
+        while self._instants and (self._looked is None or self._looked < self._instants[-1]):
+            self._interval(min(self._next_stop(), self._instants[-1]))
+        raws = self._tracker.finish()
+        if self._instants:
+            self._crop(self._instants[-1] + 1)
+        waiting = [(raw, self._gathered[raw.key], encode(np.stack(self._gathered[raw.key].crops))) for raw in raws if self._gathered[raw.key].crops]
+        self._frames.clear()
+        return lambda: self._block(waiting)
 
-    # ---- detection and tracking: interval by interval of the schedule ---------------------------------------------------
+    def _next_stop(self) -> int:
+        begin = self._looked if self._looked is not None else self._instants[0]
+        return (begin // self._options.stride + 1) * self._options.stride
 
-    def _advance(self, *, final: bool) -> None:
-        """Work on every interval of the schedule for which the cut detector has all it reads."""
-        while self._last is not None:
-            begin = self._instants[0] if self._looked is None else self._looked
-            stop = (begin // self._options.stride + 1) * self._options.stride
-            if final and stop > self._last:
-                stop = self._last
-                if self._looked is not None and stop <= begin:
-                    return
-            elif stop + CUT_REACH > self._last and not final:
-                return
-            self._interval(begin, stop)
-
-    def _interval(self, begin: int, stop: int) -> None:
-        """Detect and link within (begin, stop]; the first interval of a block includes `begin`."""
+    def _interval(self, stop: int) -> None:
+        """Detect and link within (looked, stop]; the first interval of a block begins with its first frame."""
+        begin = self._instants[0] if self._looked is None else self._looked
         cuts = [c for c in self._cuts_near(begin, stop) if begin < c <= stop]
-        edges = sorted({begin, stop, *cuts, *(c - 1 for c in cuts if c - 1 > begin)})
-        held = [e for e in edges if e in self._frames]
-        looked = dict.fromkeys(held)
-        for left, right in zip(held, held[1:], strict=False):
+        held = sorted({i for i in (begin, stop, *cuts, *(c - 1 for c in cuts)) if i in self._frames and i >= begin})
+        looked = set(held)
+        for left, right in pairwise(held):
             if right not in cuts:
-                looked |= dict.fromkeys(self._halve(left, right))
-        self._cuts += cuts
+                looked.update(self._between(left, right))
         for instant in sorted(looked):
             if instant in cuts:
                 self._tracker.cut(instant)
             if self._looked is None or instant > self._looked:
                 self._observe(instant)
+        self._cuts += cuts
         self._looked = stop
-        for raw in self._tracker.take_ended():
-            self._close(raw)
-        for raw in self._tracker.live():
-            self._crop(raw, ended=False)
-        self._release()
+        self._crop(self._tracker.settled_until - MEDIAN_REACH)
+        for passed in [i for i in self._frames if i < min(self._cropped, stop)]:
+            del self._frames[passed]
 
     def _cuts_near(self, begin: int, stop: int) -> list[int]:
-        low = max(0, np.searchsorted(self._instants, begin - CUT_REACH))
-        high = np.searchsorted(self._instants, stop + CUT_REACH, side="right")
-        found = find_cuts(np.stack(self._thumbnails[low:high]))
-        return [self._instants[low + k] for k in found]
+        low = int(np.searchsorted(self._instants, begin - CUT_REACH))
+        high = int(np.searchsorted(self._instants, stop + CUT_REACH, side="right"))
+        return [self._instants[low + k] for k in find_cuts(np.stack(self._thumbnails[low:high]))]
 
-    def _halve(self, left: int, right: int) -> list[int]:
-        """Return the instants between two detections at which to look as well."""
-        if right - left <= self._options.finest:
-            return []
-        if self._steady(self._faces.at(self._frames[left]), self._faces.at(self._frames[right])):
-            return []
+    def _between(self, left: int, right: int) -> list[int]:
+        """Return the instants between two detections at which to look as well: halfway, again and again, while a face is unaccounted for."""
         middle = (left + right) // 2
-        if middle not in self._frames:
+        if right - left <= self._options.finest or middle not in self._frames:
             return []
-        return [*self._halve(left, middle), middle, *self._halve(middle, right)]
+        if self._steady(self._faces.at(self._frames[left]), self._faces.at(self._frames[right]), right - left):
+            return []
+        return [*self._between(left, middle), middle, *self._between(middle, right)]
 
-    def _steady(self, before: Detections, after: Detections) -> bool:
-        """Return whether every sure face of either frame has its counterpart, hardly moved, in the other."""
-        sure = self._faces_threshold
-        overlap = box_iou(before.boxes, after.boxes)
-        lost = overlap.max(axis=1, initial=0)[before.scores >= sure] < self._options.steady_iou
-        new = overlap.max(axis=0, initial=0)[after.scores >= sure] < self._options.steady_iou
-        return not (lost.any() or new.any())
-
-    @property
-    def _faces_threshold(self) -> float:
-        return self._options.tracking.high_score
+    def _steady(self, before: Detections, after: Detections, instants: int) -> bool:
+        """Return whether every sure face of either frame has its counterpart in the other, and hardly moved."""
+        pairs = match_faces(before.boxes, after.boxes, instants, self._options.tracking)
+        sure = self._options.tracking.high_score
+        alone = np.setdiff1d(np.flatnonzero(before.scores >= sure), pairs[:, 0]), np.setdiff1d(np.flatnonzero(after.scores >= sure), pairs[:, 1])
+        moved = np.diag(box_iou(before.boxes[pairs[:, 0]], after.boxes[pairs[:, 1]])) < self._options.steady_iou
+        return not (len(alone[0]) or len(alone[1]) or moved.any())
 
     def _observe(self, instant: int) -> None:
         frame = self._frames[instant]
         found = self._faces.at(frame)
-        for index, serial in enumerate(self._tracker.update(instant, found)):
-            if serial is not None and instant in self.own:
-                track = self._open.setdefault(serial, _OpenTrack())
-                track.offer_chip(frame, found.boxes[index], found.landmarks[index], float(found.scores[index]))
+        keys = self._tracker.update(instant, found)
+        if instant in self.own:
+            for row in np.flatnonzero(keys >= 0):
+                self._gathered[int(keys[row])].offer_chip(frame, found.boxes[row], found.landmarks[row], float(found.scores[row]))
 
-    # ---- crops and features -----------------------------------------------------------------------------------------------
-
-    def _crop(self, raw: RawTrack, *, ended: bool) -> None:
-        """Cut the crops of a track as far as its boxes are final."""
-        track = self._open.setdefault(raw.serial, _OpenTrack())
-        last = raw.instants[-1] if ended else raw.instants[-1] - MEDIAN_REACH
-        begin = max(raw.instants[0], self._crop_range.start) if track.next_crop is None else track.next_crop
-        end = min(last + 1, self._crop_range.stop)
-        if begin >= end:
+    def _crop(self, stop: int) -> None:
+        """Cut the crops of all tracks from where the last call ended up to `stop`, as far as the encoder will read."""
+        stop = min(stop, self.own.stop + ENCODER_REACH)
+        first = self._cropped
+        if stop <= first:
             return
-        if track.next_crop is None:
-            track.crop_first = begin
-        first, boxes, _ = fill(raw)
-        squares = crop_squares(boxes)
-        for instant in range(begin, end):
-            frame = self._frames.get(instant)
-            if frame is None:  # a hole in the picture: the face stands still
-                track.crops.append(track.crops[-1] if track.crops else np.full((CROP_SIZE, CROP_SIZE), 110, np.uint8))
-            else:
-                track.crops.append(frame.warp_luma(crop_matrix(squares[instant - first]), CROP_SIZE))
-        track.next_crop = end
+        for stretch in self._tracker.stretches(first - MEDIAN_REACH, stop + MEDIAN_REACH):
+            squares = crop_squares(stretch.boxes)
+            for instant in range(max(first, stretch.first), min(stop, stretch.first + len(stretch.boxes))):
+                gathered = self._gathered[stretch.key]
+                if not gathered.crops:
+                    gathered.crop_first = instant
+                frame = self._frames.get(instant)
+                if frame is not None:
+                    gathered.crops.append(frame.warp_luma(crop_matrix(squares[instant - stretch.first]), CROP_SIZE))
+                else:  # a hole in the picture: the face stands still
+                    gathered.crops.append(gathered.crops[-1] if gathered.crops else np.full((CROP_SIZE, CROP_SIZE), 110, np.uint8))
+        self._cropped = stop
 
-    def _close(self, raw: RawTrack) -> None:
-        """Take leave of a track that has ended: its last crops, and off to the encoder."""
-        self._crop(raw, ended=True)
-        track = self._open.pop(raw.serial)
-        features = self._encoding.submit(self._encoder.encode_visual, np.stack(track.crops)) if track.crops else None
-        self._done.append((raw, track, features))
+    def _block(self, waiting: Sequence[tuple[RawTrack, _Gathered, Future[NDArray[np.float16]]]]) -> Block:
+        tracks = [self._track(raw, gathered, features.result()) for raw, gathered, features in waiting]
+        owned = [k for k, i in enumerate(self._instants) if i in self.own]
+        luma = np.array([(self._instants[k], self._thumbnails[k].mean(), self._thumbnails[k].std()) for k in owned], np.float32).reshape(-1, 3)
+        cuts = np.array([c for c in self._cuts if c in self.own], np.int64)
+        return Block(self.mark, cuts, luma, tuple(track for track in tracks if track is not None))
 
-    def _release(self) -> None:
-        """Let go of the frames that no live track will be cropped from and no interval starts from."""
-        assert self._looked is not None
-        keep = self._looked
-        for raw in self._tracker.live():
-            track = self._open.get(raw.serial)
-            keep = min(keep, raw.instants[-1] - MEDIAN_REACH if track is None or track.next_crop is None else track.next_crop)
-        keep = min(keep, self._looked - MEDIAN_REACH)
-        for instant in [i for i in self._frames if i < keep]:
-            del self._frames[instant]
-
-    def _block_track(self, raw: RawTrack, track: _OpenTrack, features: Future[NDArray[np.float16]] | None) -> BlockTrack | None:
-        first, boxes, observed = fill(raw)
-        own_first, own_stop = max(first, self.own.start), min(first + len(boxes), self.own.stop)
-        if own_first >= own_stop or features is None:
+    def _track(self, raw: RawTrack, gathered: _Gathered, features: NDArray[np.float16]) -> BlockTrack | None:
+        first, boxes, observed = fill(raw.instants, raw.boxes)
+        own = range(max(first, self.own.start), min(first + len(boxes), self.own.stop))
+        if not own:
             return None
-        visual = features.result()[own_first - track.crop_first : own_stop - track.crop_first]
-        crops = np.stack(track.crops)
-        moved = np.zeros(len(crops), np.float16)
-        moved[1:] = [np.abs(crops[k].astype(np.int16) - crops[k - 1]).mean() for k in range(1, len(crops))]
-        motion = moved[own_first - track.crop_first : own_stop - track.crop_first]
-        return BlockTrack(first, boxes, observed, own_first, visual, motion, track.chips())
-
+        crops = np.stack(gathered.crops).astype(np.int16)
+        moved = np.concatenate([[0.0], np.abs(np.diff(crops, axis=0)).mean(axis=(1, 2))])
+        rows = slice(own.start - gathered.crop_first, own.stop - gathered.crop_first)
+        return BlockTrack(first, boxes, observed, own.start, features[rows], moved[rows].astype(np.float16), gathered.chips())

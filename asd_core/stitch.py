@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ def _shots(blocks: Sequence[Block], info: MediaInfo) -> tuple[Shot, ...]:
     start, end = info.video.start, info.video.start + info.video.duration
     inner = [t for t in (instant_time(int(i)) for block in blocks for i in block.cuts) if start < t < end]
     edges = [start, *inner, end]
-    return tuple(Shot(a, b) for a, b in zip(edges, edges[1:], strict=False))
+    return tuple(Shot(a, b) for a, b in pairwise(edges))
 
 
 def _chains(blocks: Sequence[Block]) -> list[list[BlockTrack]]:
@@ -82,7 +83,7 @@ def _chains(blocks: Sequence[Block]) -> list[list[BlockTrack]]:
         mark = block.mark * MARK_INSTANTS
         left = [end for end in ends if end[0].own_first + len(end[0].visual) == mark] if adjacent else []
         right = [] if mark in block.cuts else [t for t in block.tracks if t.own_first == mark]
-        pairs = dict((r, k) for k, r in join([t for t, _ in left], right)) if left and right else {}
+        pairs = {r: k for k, r in join([t for t, _ in left], right)} if left and right else {}
         ends = []
         for track in block.tracks:
             position = next((n for n, t in enumerate(right) if t is track), None)

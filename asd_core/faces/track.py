@@ -110,8 +110,11 @@ class Tracker:
         """Return the first instant whose boxes may still change; all before it are final."""
         return self._settled
 
-    def update(self, instant: int, found: Detections) -> None:
-        """Take the detections of an instant, which must be later than all before; no face found is news too and must be told."""
+    def update(self, instant: int, found: Detections) -> NDArray[np.int64]:
+        """Take the detections of an instant and return the (N,) keys of their tracks, -1 for those that belong to none.
+
+        The instant must be later than all before; no face found is news too and must be told.
+        """
         if instant <= self._last:
             raise ValueError(f"instants must rise: {instant} after {self._last}")
         self._last = instant
@@ -128,6 +131,11 @@ class Tracker:
             self._live.append(track)
         self._live = [track for track in self._live if instant - track.instants[-1] < self.options.max_gap_instants]
         self._settled = max(self._settled, min([instant + 1, *(track.settled_until for track in self._live)]))
+        keys = np.full(len(found), -1, np.int64)
+        for track in self._tracks:
+            if track.instants[-1] == instant:
+                keys[track.row] = track.key
+        return keys
 
     def cut(self, instant: int) -> None:
         """End all tracks before `instant`, at which a new shot begins."""
@@ -221,6 +229,7 @@ class _Observations:
 
     def __init__(self, key: int) -> None:
         self.key = key
+        self.row = -1  # of the latest observation among its instant's detections
         self.instants: list[int] = []
         self.boxes: list[NDArray[np.float32]] = []
         self.scores: list[float] = []
@@ -231,6 +240,7 @@ class _Observations:
         return max(self.instants[0], self.instants[-1] - SMOOTH_REACH + 1)
 
     def add(self, instant: int, found: Detections, row: int) -> None:
+        self.row = row
         self.instants.append(instant)
         self.boxes.append(found.boxes[row])
         self.scores.append(float(found.scores[row]))
