@@ -112,7 +112,7 @@ def resample_to_instants(chunk_probabilities: NDArray[np.float64], instants: int
     area = np.concatenate([[0.0], np.cumsum(chunk_probabilities)]) * CHUNK  # integral up to each chunk's edge
     edges = np.arange(instants + 1) * float(INSTANT_SAMPLES)
     integral = np.interp(edges, np.arange(len(area)) * float(CHUNK), area)
-    return np.clip(np.diff(integral) / INSTANT_SAMPLES, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(np.diff(integral) / INSTANT_SAMPLES, 0, 1), np.float32)
 
 
 def speech_spans(activity: NDArray[np.float32], options: ActivityOptions | None = None) -> tuple[Span, ...]:

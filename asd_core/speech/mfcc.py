@@ -53,7 +53,7 @@ def _cepstra(emphasised: NDArray[np.float64], rows: int) -> NDArray[np.float32]:
     cepstra = dct(np.log(np.where(bands == 0, _EPSILON, bands)), type=2, axis=1, norm="ortho")[:, :COEFFICIENTS]
     cepstra *= 1 + _LIFTER / 2.0 * np.sin(np.pi * np.arange(COEFFICIENTS) / _LIFTER)
     cepstra[:, 0] = np.log(np.where(energy == 0, _EPSILON, energy))
-    return cepstra.astype(np.float32)
+    return np.asarray(cepstra, np.float32)
 
 
 class MfccStream:
