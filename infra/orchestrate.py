@@ -1,0 +1,170 @@
+"""The private Prefect server: on loopback, in the home folder, shared by commands that overlap; and the way to any Prefect server.
+
+The server is a service of `infra.supervise`: started when a command first needs it, ended with its last user unless `up` pinned it. Its
+database is SQLite (Prefect's migrations want an extension that the embedded PostgreSQL does not have). It listens on a free port that it
+was given, kept in `run/prefect.json`; it sends nothing to anyone.
+
+Prefect reads its settings when it is imported, so `connected` sets the environment first and imports it after. It never lets Prefect boot
+a hidden server of its own ("ephemeral mode": a quarter of a minute, and a wall of tracebacks at the end).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from asd_core.errors import Unavailable
+from infra.supervise import Info, Supervisor, process_start
+
+START_SECONDS = 180.0  # the first start makes the database: 12 s on an idle machine
+STOP_SECONDS = 10.0
+ATTEMPTS = 3  # somebody else may take the free port before the server does
+LOG_LIMIT = 16 << 20
+
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+    "PREFECT_CLI_PROMPT": "false",
+}
+SERVER = {"PREFECT_SERVER_LOGGING_LEVEL": "ERROR", "PREFECT_LOGGING_LEVEL": "ERROR"}
+CLIENT = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_LOGGING_TO_API_ENABLED": "false", "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false"}
+
+
+def supervisor(home: Path, environment: Mapping[str, str] | None = None) -> Supervisor:
+    """Return what shares, starts and stops the home folder's Prefect server; its info holds `url`, that of the API."""
+    return Supervisor(PrefectServer(home, environment), home / "run", patience=START_SECONDS + STOP_SECONDS)
+
+
+class PrefectServer:
+    """A service (infra.supervise) that keeps its data in `home/prefect`.
+
+    Args:
+        home: the home folder.
+        environment: of the server process, without secrets; Prefect's own variables are added.
+    """
+
+    name = "prefect"
+
+    def __init__(self, home: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.data = home / "prefect"
+        self.log = home / "log" / "prefect.log"
+        self._environment = {"PATH": os.defpath} if environment is None else dict(environment)
+
+    def start(self) -> Info:
+        """Start the server on a free port and wait until its API is healthy."""
+        self._end_leftovers()
+        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for attempt in range(1, ATTEMPTS + 1):
+            port = _free_port()
+            process = self._launch(port)
+            url = f"http://127.0.0.1:{port}/api"
+            if _wait_until_healthy(url, process):
+                return {"url": url, "port": port, "pid": process.pid, "started": process_start(process.pid)}
+            _end(process.pid, process)
+            if attempt == ATTEMPTS:
+                raise Unavailable(f"the Prefect server does not start: {self._last_words()} (see {self.log}; --direct works without it)")
+        raise AssertionError
+
+    def alive(self, info: Info) -> bool:
+        """Say whether the process that `start` described still runs."""
+        return bool(info.get("pid")) and process_start(info["pid"]) == info["started"]
+
+    def stop(self, info: Info) -> None:
+        """Stop the server, and any that a killed command left on this folder."""
+        if self.alive(info):
+            _end(info["pid"])
+        self._end_leftovers()
+
+    def _launch(self, port: int) -> subprocess.Popen[bytes]:
+        mode = "wb" if self.log.exists() and self.log.stat().st_size > LOG_LIMIT else "ab"
+        environment = {**self._environment, **QUIET, **SERVER, "PREFECT_HOME": str(self.data), "HOME": str(self.data)}
+        with self.log.open(mode) as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.data,
+                start_new_session=True,  # Ctrl-C is for the command; the server ends when its last user does
+            )  # fmt: skip
+
+    def _end_leftovers(self) -> None:
+        """End servers on this folder that no state file knows: their command was killed while they came up."""
+        mark = f"PREFECT_HOME={self.data}".encode()
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+                continue
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"prefect" in command and b"server" in command and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    _end(int(entry.name))
+
+    def _last_words(self) -> str:
+        lines = [line for line in self.log.read_text(errors="replace")[-4096:].splitlines() if line.strip()] if self.log.exists() else []
+        return lines[-1][:300] if lines else "it says nothing"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def healthy(url: str) -> bool:
+    """Say whether a Prefect API answers at a URL; waits at most 2 s."""
+    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=2) as answer:  # noqa: S310
+        return bool(answer.status == 200)
+    return False
+
+
+def _wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> bool:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        if healthy(url):
+            return process.poll() is None
+        time.sleep(0.05)
+    return False
+
+
+def _end(pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Ask a process to end, then make it, and wait until it has gone."""
+    started = process_start(pid)
+    for sign, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
+        deadline = time.monotonic() + seconds
+        with contextlib.suppress(ProcessLookupError):
+            if started is not None and process_start(pid) == started:
+                os.kill(pid, sign)
+        while process_start(pid) == started and started is not None and time.monotonic() < deadline:
+            if process is not None:
+                process.poll()
+            time.sleep(0.02)
+
+
+def prepare(home: Path) -> None:
+    """Set what Prefect reads from the environment while it is imported; the slow import may then run in a thread of its own."""
+    if "prefect" not in sys.modules:
+        variables = {**QUIET, **CLIENT, "PREFECT_HOME": str(home / "prefect")}
+        os.environ.update(variables)  # noqa: TID251 -- Prefect takes its start-up settings from nowhere else
+    import prefect.flows
+    import prefect.tasks  # noqa: F401
+
+
+@contextlib.contextmanager
+def connected(url: str, home: Path, key: str | None = None) -> Iterator[None]:
+    """Let flows and tasks of this context report to the Prefect API at a URL.
+
+    Flow heartbeats are off: each flow run would wait up to a second for its heartbeat's thread, and what was killed is found otherwise.
+    """
+    prepare(home)
+    from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: url, PREFECT_API_KEY: key, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
