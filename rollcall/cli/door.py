@@ -1,0 +1,102 @@
+"""The door: commands in, exit codes out. 0 done, 1 cannot be served, 2 usage, 3 some assets failed, 130 interrupted.
+
+Results go to stdout, everything else to stderr. Every error that a user may meet becomes one line; `--debug` adds the trace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+
+from rollcall.cli import analyse, models
+from rollcall.cli.show import complain
+
+INTERRUPTED = 130
+ENDED = 143
+
+app = typer.Typer(
+    name="rollcall",
+    help="Who spoke when, over a whole library of video.\n\nBegin with:  rollcall analyse FILE   or   rollcall ingest FOLDER",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_debug = False
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"rollcall {version('rollcall')}")  # noqa: T201 -- stdout is where results go
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)] = False,
+) -> None:
+    global _debug  # noqa: PLW0603 -- read once, where the process ends
+    _debug = debug
+
+
+for group in (analyse, models):
+    group.add_commands(app)
+
+
+def main() -> None:
+    """Run the command that the arguments name, and end the process with its exit code."""
+    with contextlib.suppress(ValueError):  # not the main thread: a test
+        signal.signal(signal.SIGTERM, _end)
+    code: Any = 1
+    try:
+        app()
+    except SystemExit as ending:
+        code = ending.code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        code = 0
+    except Exception as error:  # noqa: BLE001 -- the door: one line, never a trace
+        code = _explain(error)
+    if code == INTERRUPTED:
+        complain("interrupted")
+    _close_quietly()
+    sys.exit(code)
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(ENDED)
+
+
+def _explain(error: Exception) -> int:
+    from asd_core.errors import RollcallError
+
+    if _debug:
+        traceback.print_exception(error)
+    if isinstance(error, RollcallError):
+        complain(str(error))
+        return error.exit_code
+    if isinstance(error, OSError):
+        about = f": {error.filename}" if error.filename else ""
+        complain(f"{error.strerror or error}{about}")
+        return 1
+    complain(f"internal error: {type(error).__name__}: {error} (rollcall --debug shows where)")
+    return 1
+
+
+def _close_quietly() -> None:
+    """Flush now: a reader that has gone away must not make noise while the interpreter ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
