@@ -27,7 +27,7 @@ KINDS: Mapping[str, Decode] = {"scrfd": decode_scrfd, "yunet": decode_yunet}
 
 CELL = 32  # the coarsest stride: canvases are multiples of it
 SECOND_LOOK_SCALE = 0.5
-SECOND_LOOK_MARGIN = 0.25  # of the shrunken picture's size, on each side
+SECOND_LOOK_MARGIN = 0.12  # of the shrunken picture's size, on each side: the network finds a face better that does not touch the edge
 
 
 class Detector:
@@ -124,7 +124,7 @@ def open_detector(
         input_size_wh: largest network input for landscape pictures, multiples of 32.
         score_threshold: score from which a detection stands by itself.
         low_score: lowest score returned.
-        second_look: look again at half size where nothing is found (costs about half a pass more on such pictures).
+        second_look: look again at half size where nothing is found (costs 0.4 of a pass more on such pictures).
 
     Raises:
         ModelMismatch: no code reads this kind of output, or the file does not take the size.
