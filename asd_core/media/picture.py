@@ -25,6 +25,7 @@ GREY = 110  # what a patch shows outside the picture, as in the crops that the s
 _HD_HEIGHT = 720  # lines from which an unmarked picture is taken for BT.709
 _LUMA_WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}  # ITU-T H.273: red, blue
 _BT601 = (0.299, 0.114)
+_SMALL = 256 * 256  # pixels
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
@@ -235,8 +236,9 @@ def _scale(plane: Plane, size_wh: tuple[int, int]) -> Plane:
         plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
     if (width, height) == size_wh:
         return plane
-    shrinks = width > 2 * size_wh[0] or height > 2 * size_wh[1]
-    return cv2.resize(plane, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    # Averaging the last step costs 0.7 ms on half a 1080p picture, linear sampling 0.15: worth it for thumbnails only, where it is cheap.
+    average = width > 2 * size_wh[0] or height > 2 * size_wh[1] or width * height <= _SMALL
+    return cv2.resize(plane, size_wh, interpolation=cv2.INTER_AREA if average else cv2.INTER_LINEAR)
 
 
 def _to_eight(image: Plane, depth: int) -> NDArray[np.uint8]:
