@@ -22,10 +22,11 @@ SHARP_ENERGY = 0.02  # Laplacian variance over grey variance that counts one hal
 def align_matrix(landmarks: NDArray[np.float32]) -> Affine:
     """Return the (2, 3) map of the picture onto the chip that brings the five points (5, 2) closest to ArcFace's template.
 
-    Landmarks are, like boxes, positions on the picture (pixel k covers k to k + 1), so they scale with it; the map is in pixel indices as
-    `cv2.warpAffine` takes it. The two differ by half a pixel before and after, which matters where a chip shrinks a large face.
+    Landmarks and template are, like boxes, positions (pixel k covers k to k + 1), so landmarks scale with the picture; the map is in pixel
+    indices as `cv2.warpAffine` takes it. InsightFace feeds positions as indices, which is the same for a face of the chip's own size and
+    up to half a chip pixel off for a large one.
     """
-    onto = similarity(landmarks.astype(np.float64), ARCFACE_TEMPLATE + 0.5)
+    onto = similarity(landmarks.astype(np.float64), ARCFACE_TEMPLATE)
     shift = onto[:, :2] @ np.array([0.5, 0.5]) + onto[:, 2] - 0.5
     return np.column_stack([onto[:, :2], shift])
 
