@@ -1,0 +1,1 @@
+"""Identity: tracks become people of an asset, people become persons of the library, and users have the last word."""
