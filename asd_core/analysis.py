@@ -16,7 +16,7 @@ from asd_core.identity.cluster import ClusterOptions, cluster
 from asd_core.look import LookOptions, look, picture_marks
 from asd_core.media.audio import read_audio
 from asd_core.media.probe import probe
-from asd_core.models.network import Network
+from asd_core.models.network import OpenNetwork
 from asd_core.models.registry import Model
 from asd_core.records import Analysis, Look, MediaInfo, Sound
 from asd_core.speech.listen import ListenOptions, listen_to_asset
@@ -51,7 +51,7 @@ class AnalysisOptions:
     decode_threads: int = 1
 
 
-def open_networks(models: Mapping[str, Model], open_network: Callable[[Path], Network]) -> Networks:
+def open_networks(models: Mapping[str, Model], open_network: OpenNetwork) -> Networks:
     """Return the networks of the roles `detector`, `speaking` and `embedder`; `open_network` makes a session of a file."""
     return Networks(
         detector=open_detector(models["detector"], open_network),
@@ -73,7 +73,7 @@ def analyse_clip(path: Path, networks: Networks, options: AnalysisOptions | None
     Raises:
         MediaError: the file cannot be decoded. No faces, no speech, no sound and no picture are results, not errors.
     """
-    options = options or AnalysisOptions()
+    options = options or AnalysisOptions(cluster=ClusterOptions().for_embedder(networks.embedder.thresholds))
     info = probe(path)
     with ThreadPoolExecutor(1) as beside:
         hearing = beside.submit(hear, path, info, options.listen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from asd_core.faces.align import CHIP_SIZE
 from asd_core.models.manifest import Manifest
 from asd_core.models.network import Network, OpenNetwork
 from asd_core.models.registry import Model
+from asd_core.records import Chips, Embeddings
 
 BATCH = 8  # EdgeFace: 3.2 ms a face instead of 4.2; larger gains nothing on a CPU
 
@@ -64,6 +65,19 @@ class Embedder:
         if raw.shape != (len(chips), self.dimension):
             raise ModelMismatch(f"{self._manifest.name}: expected vectors {(len(chips), self.dimension)}, got {raw.shape}")
         return raw.astype(np.float32)
+
+
+def embed_tracks(chips: Sequence[Chips], embedder: Embedder) -> Embeddings:
+    """Return the vectors of every track's chips, in order; a track without chips has none.
+
+    The quality of a vector is the embedder's own where its norm is one, else that of the chip (size, sharpness, pose, detector score).
+    """
+    vectors, quality = [], []
+    for few in chips:
+        found, norms = embedder.embed(few.colour)
+        vectors.append(found)
+        quality.append(few.quality if norms is None else norms)
+    return Embeddings(model=embedder.sha256, vectors=tuple(vectors), quality=tuple(quality))
 
 
 def open_embedder(model: Model, open_network: OpenNetwork) -> Embedder:
