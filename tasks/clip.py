@@ -8,55 +8,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asd_core import analysis
-from asd_core.models.registry import ModelFolder, find
-from asd_core.models.session import open_session
+from asd_core.models.registry import Model
 from asd_core.records import Analysis
+from infra.inference import InferenceOptions, Profile, open_network
 
 if TYPE_CHECKING:
     from infra.sandbox import Sandbox
-    from infra.settings import Settings
+    from tasks.plan import Plan
 
 Progress = Callable[[str, float, float], None]
-ROLES = ("detector", "speaking", "embedder")
 
 
-def analyse_clip(path: Path, settings: Settings, sandbox: Sandbox, *, on_progress: Progress | None = None) -> tuple[Analysis, tuple[str, ...]]:
-    """Return the analysis of a file, made in a child process, and what must be said about the terms of the models used.
+def analyse_clip(path: Path, plan: Plan, sandbox: Sandbox, *, seconds: float, on_progress: Progress | None = None) -> Analysis:
+    """Return the analysis of a file, made in a child process that may take so many seconds.
 
     Raises:
         MediaError: the file cannot be decoded within the limits.
-        ModelError: a role has no usable model.
+        ModelError: a network cannot be used.
     """
-    folders = settings.model_folders()
-    names = {role: getattr(settings.models, role) for role in ROLES}
-    found = {role: find(role, folders, names[role]) for role in ROLES}  # type: ignore[arg-type]
-    terms = tuple(
-        f"{model.name} may not be used commercially ({model.manifest.licence})" for model in found.values() if not model.manifest.commercial
-    )
-    # No limit by duration: it is known only after the child has probed the file.
-    seconds = settings.child_seconds(24 * 3600)
-    made = sandbox.call(
+    made: Analysis = sandbox.call(
         "tasks.clip:analyse_in_child",
         str(path.absolute()),
-        folders,
-        names,
-        analysis.AnalysisOptions(),
-        settings.threads,
+        dict(plan.models),
+        plan.options,
+        plan.profile,
+        plan.threads,
         timeout=seconds,
         on_progress=on_progress,
     )
-    return made, terms
+    return made
 
 
 def analyse_in_child(
     path: str,
-    folders: tuple[ModelFolder, ...],
-    names: dict[str, str | None],
+    models: dict[str, Model],
     options: analysis.AnalysisOptions,
+    profile: Profile,
     threads: int,
     on_progress: Progress | None = None,
 ) -> Analysis:
     """Return the analysis of a file; runs in the sandbox."""
-    models = {role: find(role, folders, name) for role, name in names.items()}  # type: ignore[arg-type]
-    networks = analysis.open_networks(models, partial(open_session, threads=threads))
+    inference = InferenceOptions(profile=profile, threads=threads)
+    networks = analysis.open_networks(models, partial(open_network, options=inference))
     return analysis.analyse_clip(Path(path), networks, options, on_progress=on_progress)

@@ -40,11 +40,15 @@ def analyse(
     from rollcall.api.document import document, dumps
     from rollcall.exports import rttm
     from tasks.clip import analyse_clip
+    from tasks.plan import make_plan
 
     settings = load_settings()
     spent = StageClock()
+    plan = make_plan(settings)
     with open_sandbox(settings) as sandbox, shown_progress() as report:
-        analysis, terms = analyse_clip(file, settings, sandbox, on_progress=spent.beside(report))
+        # How long the file is shows only in the child; a day of media is the limit.
+        limit = settings.child_seconds(24 * 3600)
+        analysis = analyse_clip(file, plan, sandbox, seconds=limit, on_progress=spent.beside(report))
         spent.stop()
         doc = document(analysis, name=file.name, sha256=sha256_of(file))
         if overlay_file is not None:
@@ -63,7 +67,7 @@ def analyse(
         write_text(rttm_file, rttm(doc))
     if STDOUT not in (str(json_file), str(rttm_file)):
         _show_summary(doc, spent)
-    for term in terms:
+    for term in plan.terms():
         note(term)
     for written in (json_file, rttm_file, overlay_file):
         if written is not None and str(written) != STDOUT:

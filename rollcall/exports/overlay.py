@@ -9,10 +9,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from asd_core.media.probe import probe
 from numpy.typing import NDArray
 
 from asd_core.errors import Unsupported
+from asd_core.media.probe import probe
 from asd_core.records import MediaInfo
 from asd_core.timeline import GRID_HZ
 from rollcall.exports.rendition import shown_size, write_rendition
