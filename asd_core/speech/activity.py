@@ -128,7 +128,7 @@ def speech_spans(activity: NDArray[np.float32], options: ActivityOptions | None 
     decided = (activity > options.on) | (activity < options.off)
     last = np.maximum.accumulate(np.where(decided, np.arange(len(activity)), -1))
     speaking = (last >= 0) & (activity[last] > options.on)
-    spans = union(runs(speaking), gap=options.longest_pause - 1e-9)
+    spans = union(runs(speaking), gap=options.longest_pause + 1e-9)
     return tuple(span for span in spans if span.end - span.start >= options.shortest_speech - 1e-9)
 
 
