@@ -208,9 +208,9 @@ class EmbeddedPostgres:
         with log.open("ab") as stream:
             if stream.tell() > LOG_LIMIT:
                 stream.truncate(0)
-            command = ["/bin/sh", "-c", f'"$@" >&{stream.fileno()} 2>&1 & echo $!', "sh"]
+            command = ["/bin/sh", "-c", '"$@" >&2 & echo $!', "sh"]
             command += [str(binaries / "postgres"), "-D", _here(self.data, owner), *options]
-            done = self._run(command, self.data, owner, stdout=subprocess.PIPE, pass_fds=(stream.fileno(),))
+            done = self._run(command, self.data, owner, stdout=subprocess.PIPE, stderr=stream)
         return int(done.stdout)
 
     def _wait_until_ready(self, pid: int) -> Info:

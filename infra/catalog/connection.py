@@ -1,0 +1,138 @@
+"""Connections to the library's database, and its migrations.
+
+Migrations are numbered SQL files, applied forward only, each in a transaction, under an advisory lock; a file that changed after it was
+applied is refused. Every function of this package takes a connection inside a transaction: callers say what belongs together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+from asd_core.errors import RollcallError, Unavailable
+
+Connection = psycopg.Connection[TupleRow]
+MIGRATION_LOCK = 0x726F6C6C  # advisory lock numbers: any constants that nobody else uses in this database
+PUBLISH_LOCK = 0x726F6C6D
+POOL_TIMEOUT = 30.0  # seconds to wait for a connection
+
+
+class CatalogError(RollcallError):
+    """The database is not one that this version can use."""
+
+
+def migrations() -> list[tuple[int, str, str]]:
+    """Return (version, sha256, SQL) of every migration, in order."""
+    files = sorted(resources.files("infra.catalog").joinpath("migrations").iterdir(), key=lambda file: file.name)
+    texts = [(int(file.name.split("_")[0]), file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".sql")]
+    return [(version, hashlib.sha256(text.encode()).hexdigest(), text) for version, text in texts]
+
+
+def migrate(connection: Connection) -> int:
+    """Bring the database to this version; return how many migrations were applied.
+
+    Raises:
+        CatalogError: the database is newer than the program, or a migration was changed after it was applied.
+    """
+    wanted = migrations()
+    applied = 0
+    connection.execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
+    try:
+        connection.execute(
+            """CREATE TABLE IF NOT EXISTS schema_version
+               (version integer PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"""
+        )
+        known = dict(connection.execute("SELECT version, sha256 FROM schema_version").fetchall())
+        if known.keys() - {version for version, _, _ in wanted}:
+            raise CatalogError(f"the library was made by a newer version (schema {max(known)}); update rollcall")
+        for version, digest, text in wanted:
+            if version not in known:
+                with connection.transaction():
+                    connection.execute(text.encode())
+                    connection.execute("INSERT INTO schema_version (version, sha256) VALUES (%s, %s)", (version, digest))
+                applied += 1
+            elif known[version] != digest:
+                raise CatalogError(f"migration {version} was changed after it had been applied to this library")
+    finally:
+        connection.execute("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
+    return applied
+
+
+class Catalog:
+    """The library's database: a pool that opens when it is first used. Safe for several threads.
+
+    Args:
+        url: of a PostgreSQL, version 15 or later.
+        connections: the most that are open at once.
+    """
+
+    def __init__(self, url: str, *, connections: int = 8) -> None:
+        self._url, self._connections = url, connections
+        self._pool: ConnectionPool[Connection] | None = None
+        self._guard = threading.Lock()
+
+    def _open(self) -> ConnectionPool[Connection]:
+        with self._guard:
+            if self._pool is None:
+                with _errors(), psycopg.connect(self._url, autocommit=True, connect_timeout=15) as connection:
+                    migrate(connection)
+                self._pool = ConnectionPool(
+                    self._url, min_size=0, max_size=self._connections, timeout=POOL_TIMEOUT, open=True,
+                    kwargs={"connect_timeout": 15}, check=ConnectionPool.check_connection,
+                )  # fmt: skip
+            return self._pool
+
+    def open(self) -> None:
+        """Connect and migrate now, so that what is wrong shows early."""
+        self._open()
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._guard:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    @contextlib.contextmanager
+    def transaction(self, *, serial: bool = False) -> Iterator[Connection]:
+        """Give a connection for one transaction: committed at the end of the block, rolled back by an error.
+
+        `serial`: one at a time over all processes; whatever changes persons or vectors does it so. Under it the block sees everything
+        that its predecessors committed.
+
+        Raises:
+            Unavailable: the database is out of reach, or the transaction lost against another: try again.
+        """
+        with _errors(), self._open().connection() as connection:
+            if serial:
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (PUBLISH_LOCK,))
+            yield connection
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection whose queries all see the same state of the library."""
+        with _errors(), self._open().connection() as connection:
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield connection
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except (PoolTimeout, PoolClosed) as error:
+        raise Unavailable(f"the database gives no connection: {error}") from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise Unavailable(f"the database is out of reach: {_first_line(error)}") from error
+
+
+def _first_line(error: Any) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

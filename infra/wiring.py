@@ -1,0 +1,81 @@
+"""Wiring: the one place that knows all adapters. `open_adapters(settings)` gives them for the length of a command."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from infra import postgres
+from infra.artifacts import ArtifactStore
+from infra.catalog.connection import Catalog
+from infra.objects import FolderStore, ObjectStore
+from infra.sandbox import GIGABYTE, Sandbox
+from infra.settings import Settings, child_environment, ensure_home
+
+
+@dataclass
+class Adapters:
+    """What the flows and the doors work with."""
+
+    settings: Settings
+    catalog: Catalog
+    objects: ObjectStore
+    artifacts: ArtifactStore
+    sandbox: Sandbox
+
+    @cached_property
+    def vectors_folder(self) -> Path:
+        """Where the index files lie (infra.vectors)."""
+        folder = self.settings.home / "vectors"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+
+@contextlib.contextmanager
+def open_sandbox(settings: Settings, *, preload: tuple[str, ...] = ()) -> Iterator[Sandbox]:
+    """Give the decoding children alone: what `analyse` needs, no library."""
+    limits = settings.limits
+    with Sandbox(
+        settings.workers, environment=child_environment(), preload=preload, memory=int(limits.memory_gigabytes * GIGABYTE),
+        timeout=limits.seconds_at_least,
+    ) as sandbox:  # fmt: skip
+        yield sandbox
+
+
+@contextlib.contextmanager
+def open_catalog(settings: Settings) -> Iterator[Catalog]:
+    """Give the library's database, migrated; the embedded one is started or shared for the length of the block.
+
+    Raises:
+        RollcallError: the database cannot be started or reached; one line says why.
+    """
+    with contextlib.ExitStack() as stack:
+        if settings.database_url is not None:
+            url = settings.database_url.get_secret_value()
+        else:
+            url = stack.enter_context(postgres.embedded_database(ensure_home(settings.home)))
+        catalog = Catalog(url, connections=2 * settings.workers + 4)
+        stack.callback(catalog.close)
+        catalog.open()
+        yield catalog
+
+
+@contextlib.contextmanager
+def open_adapters(settings: Settings, *, preload: tuple[str, ...] = ()) -> Iterator[Adapters]:
+    """Give all adapters; the database and the first decoding child start side by side. Everything that was started is ended.
+
+    Args:
+        settings: of this command.
+        preload: modules that decoding children import while they start; none: no child starts before it is needed.
+    """
+    home = ensure_home(settings.home)
+    objects = FolderStore(home / "objects")
+    with contextlib.ExitStack() as stack:
+        sandbox = stack.enter_context(open_sandbox(settings, preload=preload))
+        if preload:
+            sandbox.warm()
+        catalog = stack.enter_context(open_catalog(settings))
+        yield Adapters(settings=settings, catalog=catalog, objects=objects, artifacts=ArtifactStore(objects), sandbox=sandbox)
