@@ -114,7 +114,7 @@ def open_detector(
     input_size_wh: tuple[int, int] | None = None,
     score_threshold: float | None = None,
     low_score: float | None = None,
-    second_look: bool = False,
+    second_look: bool = True,
 ) -> Detector:
     """Return a detector on a model's file; what is None is as the manifest says.
 
