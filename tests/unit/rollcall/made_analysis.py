@@ -73,7 +73,7 @@ def made_analysis() -> Analysis:
         spans=(KindSpan(3.7, 4.0, "silence"),),
         tracks=tracks,
         scores=Scores(logits, probabilities),
-        embeddings=Embeddings("cd" * 32, tuple(np.eye(2, 4, dtype=np.float32) for _ in tracks), tuple(np.ones(2, np.float32) for _ in tracks)),
+        embeddings=Embeddings("ef" * 32, tuple(np.eye(2, 4, dtype=np.float32) for _ in tracks), tuple(np.ones(2, np.float32) for _ in tracks)),
         chips=chips,
         people=People(
             (_person("p1", ("t1", "t3"), 0.4), _person("p2", ("t2", "t5"), 2.0), _person("p3", ("t4",), 1.4, identifiable=False)), (("p1", "p2"),)
