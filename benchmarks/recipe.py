@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def run_recipe(path: Path, networks: Any) -> list[RecipeTrack]:
         found = detector.detect(picture)
         faces.append([(number, box) for box, score in zip(found.boxes, found.scores, strict=True) if score >= detector.score_threshold])
     edges = [*cuts, len(faces)]
-    linked = [track for a, b in zip(edges, edges[1:], strict=False) for track in link(faces[a:b])]
+    linked = [track for a, b in pairwise(edges) for track in link(faces[a:b])]
     crops = cut_crops(path, info, linked)
     samples = _sound(path, info)
     return [
