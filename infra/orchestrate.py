@@ -39,6 +39,17 @@ QUIET = {
 SERVER = {"PREFECT_SERVER_LOGGING_LEVEL": "ERROR", "PREFECT_LOGGING_LEVEL": "ERROR"}
 CLIENT = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_LOGGING_TO_API_ENABLED": "false", "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false"}
 
+# Prefect begins its SQLite transactions as readers; one that turns into a writer while another commits fails, the client sleeps for two
+# seconds, and ten flow runs take twenty. As writers from the start they wait their turn, some milliseconds each (measured: 0.2 s a flow run).
+BOOT = """
+import runpy, sys
+from prefect.server.database.configurations import AioSqliteConfiguration as Sqlite
+begin = Sqlite.begin_transaction
+Sqlite.begin_transaction = lambda self, session, with_for_update=False: begin(self, session, True)
+sys.argv[0] = "prefect"
+runpy.run_module("prefect", run_name="__main__")
+"""
+
 
 def supervisor(home: Path, environment: Mapping[str, str] | None = None) -> Supervisor:
     """Return what shares, starts and stops the home folder's Prefect server; its info holds `url`, that of the API."""
@@ -91,7 +102,7 @@ class PrefectServer:
         environment = {**self._environment, **QUIET, **SERVER, "PREFECT_HOME": str(self.data), "HOME": str(self.data)}
         with self.log.open(mode) as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+                [sys.executable, "-c", BOOT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.data,
                 start_new_session=True,  # Ctrl-C is for the command; the server ends when its last user does
             )  # fmt: skip
@@ -104,7 +115,7 @@ class PrefectServer:
                 continue
             with contextlib.suppress(OSError):
                 command = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"prefect" in command and b"server" in command and mark in (entry / "environ").read_bytes().split(b"\0"):
+                if b"server" in command and b"start" in command and mark in (entry / "environ").read_bytes().split(b"\0"):
                     _end(int(entry.name))
 
     def _last_words(self) -> str:
