@@ -1,0 +1,1 @@
+"""Public evaluation protocols, each after its official scorer."""
