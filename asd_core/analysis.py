@@ -18,7 +18,7 @@ from asd_core.media.audio import read_audio
 from asd_core.media.probe import probe
 from asd_core.models.network import OpenNetwork
 from asd_core.models.registry import Model
-from asd_core.records import Analysis, Look, MediaInfo, Sound
+from asd_core.records import Analysis, Embeddings, Look, MediaInfo, People, Scores, Sound, Stitched, TrackTurns
 from asd_core.speech.listen import ListenOptions, listen_to_asset
 from asd_core.speech.score import ScoreOptions, SpeakingNetwork, open_speaking, score_tracks
 from asd_core.stitch import StitchOptions, stitch
@@ -84,6 +84,23 @@ def analyse_clip(path: Path, networks: Networks, options: AnalysisOptions | None
     embeddings = embed_tracks(picture.chips, networks.embedder)
     spoken = decide(picture.tracks, scores, sound, options.turns)
     people = cluster(picture.tracks, embeddings, picture.chips, options.cluster)
+    return gather(info, picture, sound, scores, embeddings, people, spoken, networks.models, options)
+
+
+def gather(
+    info: MediaInfo,
+    picture: Stitched,
+    sound: Sound,
+    scores: Scores,
+    embeddings: Embeddings,
+    people: People,
+    spoken: TrackTurns,
+    models: dict[str, dict[str, str]],
+    options: AnalysisOptions,
+) -> Analysis:
+    """Return the whole of what the stages found; `settings` holds the options that a result depends on."""
+    settings = asdict(options)
+    del settings["decode_threads"]
     return Analysis(
         info=info,
         audio_track=sound.audio_track,
@@ -96,8 +113,8 @@ def analyse_clip(path: Path, networks: Networks, options: AnalysisOptions | None
         chips=picture.chips,
         people=people,
         turns=assemble(spoken, people, sound.audio_track, options.turns),
-        models=networks.models,
-        settings=asdict(options),
+        models=models,
+        settings=settings,
     )
 
 
