@@ -1,0 +1,121 @@
+"""The decode line on a made picture: a bright square that moves, a cut, and a detector that finds squares exactly."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from asd_core.look import look, picture_instants, picture_marks, spans_of_marks
+from asd_core.media.probe import probe
+from asd_core.records import Detections, Look
+from asd_core.stitch import StitchOptions, stitch
+
+WIDTH, HEIGHT, RATE, SECONDS = 320, 180, 25, 23
+SIDE = 50
+CUT = 14 * RATE + 7  # not on the detector's schedule
+
+
+def left_edge(frame: int) -> int:
+    """Return where the square stands: it drifts, and jumps at the cut."""
+    return 20 + frame // 4 if frame < CUT else 240 - (frame - CUT) // 4
+
+
+@pytest.fixture(scope="module")
+def drifting_square(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A textured square that drifts over a dark ground for 23 s, with one cut to a lighter ground at 14.28 s."""
+    path = tmp_path_factory.mktemp("look") / "square.mp4"
+    texture = np.random.default_rng(0).integers(180, 255, (SIDE, SIDE)).astype(np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"crf": "12", "preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for number in range(SECONDS * RATE):
+            grey = np.full((HEIGHT, WIDTH), 30 if number < CUT else 110, np.uint8)
+            x = left_edge(number)
+            grey[60 : 60 + SIDE, x : x + SIDE] = texture
+            frame = av.VideoFrame.from_ndarray(np.repeat(grey[..., None], 3, axis=2), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, RATE)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+class SquareDetector:
+    """Finds the bright square; counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def fitted_size(self, width: int, height: int) -> tuple[int, int]:
+        return width, height
+
+    def detect(self, picture: np.ndarray, *, top: int | None = None, by: str = "area") -> Detections:
+        self.asked += 1
+        rows, columns = np.nonzero(picture[..., 1] > 150)
+        if not len(rows):
+            return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
+        box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
+        points = box[:, :2] + np.array([(15, 20), (35, 20), (25, 30), (18, 40), (32, 40)], np.float32)
+        return Detections(box, np.array([0.9], np.float32), points[None])
+
+
+class MeanEncoder:
+    """Features that depend on nine crops either way, as the real encoder's do."""
+
+    def encode_visual(self, crops: np.ndarray) -> np.ndarray:
+        means = np.pad(crops.mean(axis=(1, 2)), 9)
+        return np.stack([means[i : i + 19].sum() for i in range(len(crops))])[:, None].astype(np.float16)
+
+
+def seen(path: Path, span_marks: int | None) -> tuple[list[Look], SquareDetector]:
+    info, detector = probe(path), SquareDetector()
+    return [look(path, info, marks, detector=detector, encoder=MeanEncoder()) for marks in spans_of_marks(info, span_marks)], detector
+
+
+def test_tracks_follow_the_square_and_end_at_the_cut(drifting_square: Path) -> None:
+    looks, detector = seen(drifting_square, None)
+    found = stitch(looks, probe(drifting_square))
+    assert [round(shot.start * RATE) for shot in found.shots] == [0, CUT]
+    assert [(track.first, len(track)) for track in found.tracks] == [(0, CUT), (CUT, SECONDS * RATE - CUT)]
+    for track in found.tracks:
+        expected = np.array([left_edge(track.first + i) for i in range(len(track))])
+        assert np.abs(track.boxes[:, 0] - expected).max() < 2.0
+    assert detector.asked < SECONDS * RATE / 6, "the detector runs on a schedule, not on every frame"
+
+
+@pytest.mark.parametrize("span_marks", [1, 2])
+def test_any_span_length_gives_the_same(drifting_square: Path, span_marks: int) -> None:
+    info = probe(drifting_square)
+    whole, parts = (stitch(seen(drifting_square, marks)[0], info) for marks in (None, span_marks))
+    assert whole.shots == parts.shots
+    assert [(t.id, t.shot, t.first, t.still) for t in whole.tracks] == [(t.id, t.shot, t.first, t.still) for t in parts.tracks]
+    for left, right in zip(whole.tracks, parts.tracks, strict=True):
+        np.testing.assert_array_equal(left.boxes, right.boxes)
+    for left, right in zip(whole.visual, parts.visual, strict=True):
+        np.testing.assert_array_equal(left, right)
+    for left, right in zip(whole.chips, parts.chips, strict=True):
+        np.testing.assert_array_equal(left.colour, right.colour)
+
+
+def test_features_at_a_mark_are_those_of_one_pass(drifting_square: Path) -> None:
+    """What the encoder sees across a mark is real crops, not the padding at a block's edge."""
+    features = np.concatenate(stitch(seen(drifting_square, None)[0], probe(drifting_square)).visual)[:, 0].astype(np.float64)
+    inside = features[20 : CUT - 20]
+    assert np.abs(np.diff(inside)).max() < 0.02 * inside.mean()
+
+
+def test_empty_marks_and_missing_picture(drifting_square: Path) -> None:
+    info = probe(drifting_square)
+    assert look(drifting_square, info, range(0), detector=SquareDetector(), encoder=MeanEncoder()).blocks == ()
+    assert stitch([], info).tracks == ()
+    assert picture_marks(info) == range(3)
+    assert picture_instants(info) == range(SECONDS * RATE)
+
+
+def test_short_tracks_are_dropped(drifting_square: Path) -> None:
+    looks, _ = seen(drifting_square, None)
+    assert stitch(looks, probe(drifting_square), StitchOptions(shortest_instants=300)).tracks[0].first == 0
+    assert len(stitch(looks, probe(drifting_square), StitchOptions(shortest_instants=300)).tracks) == 1
