@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -89,14 +90,14 @@ def _made_before(path: Path, digest: str) -> Truth | None:
 
 def _write_truth(path: Path, truth: Truth) -> None:
     document = {**truth.to_json(), "video_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    unfinished = truth_path(path).with_suffix(".part")
+    unfinished = truth_path(path).with_suffix(f".{os.getpid()}.part")
     unfinished.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(truth_path(path))
 
 
 def _film(path: Path, staged: Staged, seed: int, on_progress: OnProgress | None) -> None:
     """Draw, encode and write one programme; the file appears under its name when it is whole."""
-    unfinished = path.with_suffix(".part.mp4")
+    unfinished = path.with_suffix(f".{os.getpid()}.part.mp4")  # two processes may make the same programme at once
     with av.open(str(unfinished), "w", options={"movflags": "+faststart"}) as container:
         video = container.add_stream("libx264", rate=GRID_HZ)
         video.width, video.height, video.pix_fmt, video.time_base = *SIZE_WH, "yuv420p", Fraction(1, GRID_HZ)

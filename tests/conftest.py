@@ -1,0 +1,122 @@
+"""What all tests share: where material lies, how loudly a skip speaks, and that no test logs an error it did not expect.
+
+Material that is not part of the repository lies in `../shared`. Without it the tests that need it are skipped, with the reason and the
+remedy, and the summary counts them. With it beside the checkout, or with `--require-models`, such a skip is a failure.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+REMEDY = "put the folder `shared` beside this checkout"
+NEEDS_SHARED = {"models", "media", "train"}  # markers
+GIVES_SHARED = {"shared", "models_folder", "model_folders", "media", "train", "shared_models"}  # fixtures
+
+
+def pytest_addoption(parser):
+    parser.addoption("--require-models", action="store_true", help="a test skipped for want of models or media is a failure")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "logs_errors: logs errors on purpose")
+
+
+def _strict(config):
+    return SHARED.is_dir() or config.getoption("--require-models")
+
+
+def _reason(report):
+    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    wants = any(item.get_closest_marker(name) for name in NEEDS_SHARED) or GIVES_SHARED & set(getattr(item, "fixturenames", ()))
+    if report.skipped and not hasattr(report, "wasxfail") and wants and _strict(item.config):
+        report.outcome, report.longrepr = "failed", f"{item.nodeid} was skipped although its material must be there: {_reason(report)}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(_reason(report).removeprefix("Skipped: ") for report in skipped)
+    if not reasons:
+        return
+    terminalreporter.section(f"NOT TESTED: {sum(reasons.values())} skipped", yellow=True, bold=True)
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count:4d} x {reason}", yellow=True)
+
+
+@pytest.fixture(autouse=True)
+def no_unexpected_errors(request, caplog):
+    """Fails a test that logged an error, unless it is marked `logs_errors`."""
+    yield
+    if request.node.get_closest_marker("logs_errors"):
+        return
+    errors = [record for when in ("setup", "call") for record in caplog.get_records(when) if record.levelno >= logging.ERROR]
+    if errors:
+        pytest.fail("logged an error that was not expected:\n" + "\n".join(f"{record.name}: {record.getMessage()}" for record in errors))
+
+
+def _folder(name, what):
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"needs {what}: {REMEDY}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder beside the checkout with models, media and training material."""
+    return _folder("", "models and media")
+
+
+@pytest.fixture(scope="session")
+def models_folder():
+    """The folder of model files."""
+    return _folder("models", "the model files")
+
+
+@pytest.fixture(scope="session")
+def model_folders(models_folder):
+    """The list of folders that `asd_core.models.registry.find` looks in."""
+    from asd_core.models.registry import ModelFolder
+
+    return [ModelFolder(models_folder, any_licence=True)]
+
+
+@pytest.fixture(scope="session")
+def networks(model_folders):
+    """The opened networks of all roles, the defaults of the registry."""
+    from asd_core.analysis import open_networks
+    from asd_core.models.registry import find
+    from asd_core.models.session import open_session
+
+    return open_networks({role: find(role, model_folders) for role in ("detector", "speaking", "embedder")}, open_session)
+
+
+@pytest.fixture(scope="session")
+def media():
+    """The folder of labelled clips, for testing only: nothing is tuned on it."""
+    return _folder("media", "the labelled clips")
+
+
+@pytest.fixture(scope="session")
+def train():
+    """The folder of training material."""
+    return _folder("train", "the training material")
+
+
+@pytest.fixture(scope="session")
+def programmes():
+    """The demo programmes with their truth; made once (some twenty seconds) and kept in out/."""
+    from asd_core.demo.programmes import make_programmes
+
+    return make_programmes(ROOT / "out" / "demo-programmes")
