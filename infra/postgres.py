@@ -20,6 +20,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import tempfile
@@ -78,24 +79,26 @@ class EmbeddedPostgres:
 
     def start(self) -> Info:
         """Start the server, or adopt the one that runs on this folder; wait until it takes connections."""
-        pid = self._postmaster()
-        if pid is None:
-            self._clear_leftovers()
-            owner = self._owner()
-            binaries = _binaries(owner)
-            if not (self.data / "PG_VERSION").exists():
-                self._initialise(binaries, owner)
-            socket = self._socket_folder(owner)
-            pid = self._launch(binaries, owner, socket)
-        return self._wait_until_ready(pid)
+        found = self._postmaster()
+        if found is not None:
+            with contextlib.suppress(PostgresFailed):  # it was dying: what is left of it is cleared below
+                info = self._wait_until_ready(found)
+                if _answers(info["socket"]):
+                    return info
+        self._clear_leftovers()
+        owner = self._owner()
+        binaries = _binaries(owner)
+        if not (self.data / "PG_VERSION").exists():
+            self._initialise(binaries, owner)
+        return self._wait_until_ready(self._launch(binaries, owner, self._socket_folder(owner)))
 
     def alive(self, info: Info) -> bool:
-        """Say whether the server runs and still has its folder."""
-        return bool(info.get("pid")) and process_start(info["pid"]) == info["started"] and (self.data / "postmaster.pid").exists()
+        """Say whether the server runs, still has its folder, and answers: one that was just killed is there a little longer."""
+        return self._runs(info) and _answers(info["socket"])
 
     def stop(self, info: Info) -> None:
         """Stop fast (transactions are rolled back); where that hangs, at once, as in a crash."""
-        pid = info["pid"] if self.alive(info) else self._postmaster() or min(self._ours(), default=None)
+        pid = info["pid"] if self._runs(info) else self._postmaster() or min(self._ours(), default=None)
         if pid is None:
             return
         for sign, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)):
@@ -109,6 +112,9 @@ class EmbeddedPostgres:
         raise Unavailable(f"PostgreSQL (process {pid}) does not stop")
 
     # ---- finding processes ----
+
+    def _runs(self, info: Info) -> bool:
+        return bool(info.get("pid")) and process_start(info["pid"]) == info["started"] and (self.data / "postmaster.pid").exists()
 
     def _is_ours(self, pid: int) -> bool:
         if process_start(pid) is None:
@@ -179,7 +185,7 @@ class EmbeddedPostgres:
         command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         done = self._run(command, part, owner, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if done.returncode:
-            raise PostgresFailed(f"the database folder cannot be set up: {_last_line(done.stdout)}")
+            raise PostgresFailed(f"the database folder cannot be set up: {_gravest_line(done.stdout)}")
         part.rename(self.data)
 
     def _socket_folder(self, owner: pwd.struct_passwd | None) -> Path:
@@ -200,9 +206,9 @@ class EmbeddedPostgres:
             raise PostgresFailed(f"{folder} is not a private folder of ours; remove it")
         return folder
 
-    def _launch(self, binaries: Path, owner: pwd.struct_passwd | None, socket: Path) -> int:
+    def _launch(self, binaries: Path, owner: pwd.struct_passwd | None, sockets: Path) -> int:
         """Start the server as nobody's child, so that it neither dies with us nor becomes our zombie; return its pid."""
-        options = [f"--{name}={value}" for name, value in (OPTIONS | {"unix_socket_directories": str(socket)}).items()]
+        options = [f"--{name}={value}" for name, value in (OPTIONS | {"unix_socket_directories": str(sockets)}).items()]
         log = self.home / "log" / "postgres.log"
         log.parent.mkdir(mode=0o700, exist_ok=True)
         with log.open("ab") as stream:
@@ -219,11 +225,23 @@ class EmbeddedPostgres:
         while started is not None and process_start(pid) == started:
             lines = self._pid_file()
             if len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready":
-                return {"pid": pid, "started": started, "url": database_url(lines[4].strip())}
+                return {"pid": pid, "started": started, "socket": lines[4].strip(), "url": database_url(lines[4].strip())}
             if time.monotonic() > deadline:
                 raise Unavailable(f"PostgreSQL does not come up within {START_SECONDS:.0f} s; see {self.home / 'log' / 'postgres.log'}")
             time.sleep(0.005)
-        raise PostgresFailed(f"PostgreSQL does not start: {_last_line(_tail(self.home / 'log' / 'postgres.log'))}")
+        raise PostgresFailed(f"PostgreSQL does not start: {_gravest_line(_tail(self.home / 'log' / 'postgres.log'))}")
+
+
+def _answers(folder: str) -> bool:
+    """Say whether a server answers on its socket: the 8 bytes ask whether it speaks TLS, and it says no."""
+    try:
+        with socket.socket(socket.AF_UNIX) as talk:
+            talk.settimeout(5)
+            talk.connect(f"{folder}/.s.PGSQL.{PORT}")
+            talk.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
+            return len(talk.recv(1)) == 1
+    except OSError:
+        return False
 
 
 # ---- users and binaries ------------------------------------------------------------------------------------------------------
@@ -293,9 +311,10 @@ def _tail(path: Path) -> str:
         return ""
 
 
-def _last_line(text: str) -> str:
+def _gravest_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it says nothing"
+    grave = [line for line in lines if "FATAL:" in line or "PANIC:" in line or "error:" in line]
+    return (grave or lines or ["it says nothing"])[-1]
 
 
 @contextlib.contextmanager

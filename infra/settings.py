@@ -4,8 +4,8 @@ Order of precedence: what a command gives, the environment (`ROLLCALL_WORKERS=2`
 `ROLLCALL_LOOK__STRIDE=3`), `rollcall.toml` in the home folder, defaults. Unknown keys are errors, so that a misspelt setting never
 passes for a default. `ROLLCALL_MODELS` is a list of folders, separated like `PATH`.
 
-The sections `look`, `decide`, `group` and `identify` mirror the option dataclasses of the core, field by field; the tasks build
-those from them (`LookOptions(**settings.look.model_dump())`). A contract test keeps names and defaults the same.
+The sections named after stages mirror the option dataclasses of the core, field by field; None leaves a field to the core's default or
+the model's manifest. The tasks build the dataclasses once (tasks/plan.py); a contract test keeps the names the same.
 """
 
 from __future__ import annotations
@@ -54,17 +54,79 @@ class LimitSettings(Section):
 class LookSettings(Section):
     """The options of `look` (asd_core.look.LookOptions)."""
 
+    stride: int | None = Field(None, ge=1, le=250)  # grid instants between scheduled detections; 8 is 0.32 s
+    finest: int | None = Field(None, ge=1)  # intervals of so many instants are not halved again
+    steady_iou: float | None = Field(None, ge=0, le=1)
+    top_faces: int | None = Field(None, ge=1)  # at most so many faces a frame
+    top_by: Literal["area", "centre"] | None = None
+
+
+class StitchSettings(Section):
+    """The options of `stitch` (asd_core.stitch.StitchOptions)."""
+
+    shortest_instants: int | None = Field(None, ge=1)  # tracks of fewer grid instants are dropped
+    fewest_observed: int | None = Field(None, ge=1)
+    still_motion: float | None = Field(None, ge=0)  # grey values an instant
+    black_luma: float | None = Field(None, ge=0, le=255)
+    black_flatness: float | None = Field(None, ge=0)
+    black_seconds: float | None = Field(None, ge=0)
+
+
+class ListenSettings(Section):
+    """The options of `listen` (asd_core.speech.listen.ListenOptions)."""
+
+    silence_level: float | None = Field(None, le=0)  # dBFS
+    shortest_silence: float | None = Field(None, ge=0)  # seconds
+    shortest_sound: float | None = Field(None, ge=0)  # seconds
+
+
+class ScoreSettings(Section):
+    """The options of `score` (asd_core.speech.score.ScoreOptions)."""
+
+    windows: tuple[float, ...] | None = None  # seconds
+    overlap: float | None = Field(None, ge=0, lt=1)
+    taper: float | None = Field(None, ge=0)  # seconds
+
 
 class DecideSettings(Section):
-    """The options of `decide` (asd_core.turns.TurnOptions)."""
+    """The options of `decide` (asd_core.turns.decide.TurnOptions); weights and prices in log-odds, lengths in seconds."""
+
+    lips: float | None = Field(None, ge=0)
+    voice: float | None = Field(None, ge=0)
+    rival: float | None = None
+    overlap: float | None = None
+    price: float | None = Field(None, ge=0)
+    certain: float | None = Field(None, gt=0)
+    blur: float | None = Field(None, ge=0)
+    voice_floor: float | None = Field(None, ge=0, le=1)
+    longest_pause: float | None = Field(None, ge=0)
+    shortest_turn: float | None = Field(None, ge=0)
+    sure: float | None = Field(None, ge=0, le=1)
+    reach: float | None = Field(None, ge=0)
+    shortest_off_screen: float | None = Field(None, ge=0)
 
 
 class GroupSettings(Section):
-    """The options of `group` (asd_core.identity.ClusterOptions)."""
+    """The options of `group` (asd_core.identity.cluster.ClusterOptions); cosines belong to an embedder and come from its manifest."""
+
+    same_person_cosine: float | None = Field(None, ge=-1, le=1)
+    together_cosine: float | None = Field(None, ge=-1, le=1)
+    margin: float | None = Field(None, ge=0)
+    best_share: float | None = Field(None, ge=0, le=1)
+    continued_bonus: float | None = Field(None, ge=0)
+    continued_seconds: float | None = Field(None, ge=0)
+    clear_size: float | None = Field(None, ge=0)  # pixels
+    clear_quality: float | None = Field(None, ge=0)
+    most_prototypes: int | None = Field(None, ge=1)
 
 
 class IdentifySettings(Section):
-    """The options of `identify` (asd_core.identity.AssignOptions)."""
+    """The options of `identify` (asd_core.identity.assign.AssignOptions); cosines belong to an embedder and come from its manifest."""
+
+    library_cosine: float | None = Field(None, ge=-1, le=1)
+    margin: float | None = Field(None, ge=0)
+    best_share: float | None = Field(None, ge=0, le=1)
+    most_prototypes: int | None = Field(None, ge=1)
 
 
 def _cores() -> int:
@@ -119,6 +181,9 @@ class Settings(BaseSettings):
     cache_gigabytes: float = Field(50.0, gt=0)  # artifacts and proxies that can be made again
     models: ModelSettings = ModelSettings()
     look: LookSettings = LookSettings()
+    stitch: StitchSettings = StitchSettings()
+    listen: ListenSettings = ListenSettings()
+    score: ScoreSettings = ScoreSettings()
     decide: DecideSettings = DecideSettings()
     group: GroupSettings = GroupSettings()
     identify: IdentifySettings = IdentifySettings()

@@ -1,0 +1,97 @@
+"""One suite for every object store: the folder now, a bucket when it comes."""
+
+import threading
+
+import pytest
+
+from asd_core.errors import NotFound, RequestError, Unavailable
+from infra.objects import FolderStore
+
+
+@pytest.fixture(params=["folder"])
+def store(request, tmp_path):
+    return FolderStore(tmp_path / "objects")
+
+
+def test_empty(store):
+    assert list(store.list()) == []
+    assert store.get("a") is None
+    assert store.stat("a/b") is None
+    store.delete("a")
+    with pytest.raises(NotFound):
+        store.open("a")
+
+
+def test_put_get_replace_delete(store):
+    store.put("a/b", b"one")
+    first = store.stat("a/b")
+    assert (first.key, first.size) == ("a/b", 3)
+    store.put("a/b", b"other")
+    assert store.get("a/b") == b"other"
+    assert store.stat("a/b") != first
+    store.delete("a/b")
+    assert store.get("a/b") is None
+
+
+def test_a_folder_is_no_object(store):
+    store.put("a/b", b"x")
+    assert store.get("a") is None
+    assert store.stat("a") is None
+
+
+@pytest.mark.parametrize("key", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "./a", "a/.", "a\\b", "a\0b", ".part-x"])
+def test_no_way_out(store, key):
+    for act in (store.get, store.stat, store.delete, store.open, lambda key: store.put(key, b"")):
+        with pytest.raises(RequestError):
+            act(key)
+
+
+def test_list_is_sorted_and_by_prefix(store):
+    for key in ("b/2", "a/1", "b/10", "c é"):
+        store.put(key, b"")
+    assert [info.key for info in store.list()] == ["a/1", "b/10", "b/2", "c é"]
+    assert [info.key for info in store.list("b/")] == ["b/10", "b/2"]
+    assert list(store.list("nothing")) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "length", "wanted"), [(0, None, b"0123456789"), (3, None, b"3456789"), (3, 4, b"3456"), (8, 9, b"89"), (20, 5, b"")]
+)
+def test_ranges(store, start, length, wanted):
+    store.put("a", b"0123456789")
+    with store.open("a", start=start, length=length) as stream:
+        assert stream.read() == wanted
+    with store.open("a", start=start, length=length) as stream:
+        assert b"".join(iter(lambda: stream.read(3), b"")) == wanted
+
+
+def test_readers_never_see_half(store):
+    wrong, stop = [], threading.Event()
+
+    def read():
+        while not stop.is_set():
+            data = store.get("a")
+            if data is not None and len(set(data)) > 1:
+                wrong.append(data)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for n in range(60):
+        store.put("a", bytes([n]) * 100_000)
+    stop.set()
+    reader.join()
+    assert not wrong
+    assert [info.key for info in store.list()] == ["a"]
+
+
+def test_a_store_that_cannot_be_written_is_unavailable(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable):
+        FolderStore(tmp_path / "file" / "store").put("a", b"x")
+
+
+def test_left_over_parts_are_no_objects(tmp_path):
+    store = FolderStore(tmp_path)
+    store.put("a/b", b"x")
+    (tmp_path / "a" / ".part-123").write_bytes(b"half")
+    assert [info.key for info in store.list()] == ["a/b"]

@@ -1,0 +1,48 @@
+"""All adapters at once, and the log."""
+
+import json
+import logging
+import threading
+
+import pytest
+
+from infra.postgres import supervisor
+from infra.settings import load_settings
+from infra.telemetry import start_logging, stop_logging
+from infra.wiring import open_adapters, open_catalog
+from tests.contract.library import add
+
+
+@pytest.mark.service
+def test_everything_opens_works_and_ends(tmp_path):
+    settings = load_settings(home=tmp_path / "home")
+    before = threading.active_count()
+    with open_adapters(settings, preload=("tests.contract.childish",)) as adapters:
+        assert add(adapters.catalog, "a.mp4")
+        adapters.artifacts.save("ab" * 32, {"x": 1})
+        assert adapters.sandbox.call("tests.contract.childish:counting", 1) == 1
+        assert supervisor(settings.home).status()["users"] == 1
+    assert not supervisor(settings.home).status()["running"]
+    assert threading.active_count() == before
+
+
+@pytest.mark.service
+def test_a_given_database_is_not_supervised(tmp_path, database_url):
+    settings = load_settings(home=tmp_path / "home", database_url=database_url)
+    with open_catalog(settings) as catalog:
+        assert add(catalog, "a.mp4")
+    assert not (tmp_path / "home" / "postgres").exists()
+
+
+def test_log_lines_have_fields(tmp_path):
+    log = start_logging(tmp_path)
+    start_logging(tmp_path)
+    log.info("stage done", extra={"asset": "ab", "stage": "look", "seconds": 1.5})
+    try:
+        raise ValueError("x")
+    except ValueError:
+        log.log(logging.ERROR, "stage failed", exc_info=True)
+    stop_logging()
+    first, second = map(json.loads, (tmp_path / "log" / "rollcall.jsonl").read_text().splitlines())
+    assert (first["message"], first["level"], first["asset"], first["stage"], first["seconds"]) == ("stage done", "info", "ab", "look", 1.5)
+    assert "ValueError: x" in second["error"]
