@@ -55,9 +55,9 @@ def analyse(
             limit = settings.child_seconds(analysis.info.duration)
             sandbox.call(
                 "rollcall.exports.overlay:write_overlay",
-                str(file.absolute()),
+                file.absolute(),
                 dumps(doc),
-                str(overlay_file.absolute()),
+                overlay_file.absolute(),
                 timeout=limit,
                 on_progress=report,
             )

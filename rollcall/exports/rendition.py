@@ -18,9 +18,11 @@ from av.error import FFmpegError, InvalidDataError
 from numpy.typing import NDArray
 
 from asd_core.errors import Unreadable, Unsupported
+from asd_core.media.probe import probe
 from asd_core.records import MediaInfo, VideoTrack
 
 CLOCK = Fraction(1, 90_000)  # the time base of the copy's picture: fine enough for every frame rate
+PROXY_SIDE = 1280
 SOUND_HZ = 48_000
 SOUND_BLOCK = 1024  # samples in an AAC frame
 LATE = 0.02  # seconds: a picture that begins later than this is preceded by black
@@ -81,6 +83,12 @@ def write_rendition(
         raise Unreadable(f"{source.name} cannot be converted for viewing: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_proxy(source: str, audio_track: int | None, target: str, on_progress: Progress | None = None) -> None:
+    """Write the copy that pages show where a browser cannot play the original: at most 1280 pixels on its longest side."""
+    info = probe(Path(source))
+    write_rendition(Path(source), info, Path(target), audio_track=audio_track, longest_side=PROXY_SIDE, on_progress=on_progress)
 
 
 def shown_size(video: VideoTrack, longest_side: int | None) -> tuple[int, int]:

@@ -70,7 +70,7 @@ def asset_playable(request: Request, sha256: Sha256) -> JSONResponse:
     asset = _asset(request, sha256)
     if _direct_type(request, asset) is not None:
         return JSONResponse({"state": "ready"})
-    state = _proxies(request).ask(asset.sha256, _library(request).file(asset))
+    state = _proxies(request).ask(asset.sha256, _library(request).file(asset), asset.audio_track)
     return JSONResponse({"state": state.state, "share": round(state.share, 3), "reason": state.reason})
 
 

@@ -17,7 +17,7 @@ from asd_core.errors import RollcallError
 VERSION = 1  # raised when proxies are made in another way: the old ones are then evicted unused
 GIGABYTE = 1 << 30
 
-Make = Callable[[Path, Path, Callable[[str, float, float], None]], None]
+Make = Callable[[Path, int | None, Path, Callable[[str, float, float], None]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Proxies:
     Args:
         folder: made when the first proxy is.
         limit_bytes: beyond this, the least recently watched are deleted; the newest always stays.
-        make: called as (source, target, on_progress); leaves a whole file at target or raises a RollcallError.
+        make: called as (source, audio_track, target, on_progress); leaves a whole file at target or raises a RollcallError.
     """
 
     def __init__(self, folder: Path, limit_bytes: int, make: Make) -> None:
@@ -48,8 +48,8 @@ class Proxies:
         """Return where the proxy of an asset is or would be."""
         return self._folder / f"{sha256}.v{VERSION}.mp4"
 
-    def ask(self, sha256: str, source: Path) -> ProxyState:
-        """Return the state of an asset's proxy, and begin to make it where it is not there."""
+    def ask(self, sha256: str, source: Path, audio_track: int | None) -> ProxyState:
+        """Return the state of an asset's proxy, and begin to make it, with that sound, where it is not there."""
         path = self.path(sha256)
         if path.is_file():
             path.touch()  # the file's time is when it was last watched
@@ -58,20 +58,20 @@ class Proxies:
             state = self._states.get(sha256)
             if state is None or state.state == "ready":  # "ready", yet gone: evicted
                 state = self._states[sha256] = ProxyState("making")
-                self._worker.submit(self._run, sha256, source)
+                self._worker.submit(self._run, sha256, source, audio_track)
             return state
 
     def close(self) -> None:
         """Begin no further proxy."""
         self._worker.shutdown(wait=False, cancel_futures=True)
 
-    def _run(self, sha256: str, source: Path) -> None:
+    def _run(self, sha256: str, source: Path, audio_track: int | None) -> None:
         def report(_: str, done: float, total: float) -> None:
             self._set(sha256, ProxyState("making", share=done / total if total else 0.0))
 
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._make(source, self.path(sha256), report)
+            self._make(source, audio_track, self.path(sha256), report)
             self.evict(keep=self.path(sha256))
             self._set(sha256, ProxyState("ready", share=1.0))
         except (RollcallError, OSError) as error:

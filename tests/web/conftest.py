@@ -133,14 +133,16 @@ def made(tmp_path_factory):
             assets.quarantine(connection, uri=broken.as_uri(), name="evening/broken.mp4", sha256=bad, error="Unreadable", reason="not a media file")
             groups = people.read_groups(connection, "ef" * 32)
             people.apply_partition(connection, partition(groups, digests))
-        proxies = Proxies(home / "cache" / "proxies", 1 << 30, lambda source, target, report: make_proxy(source, target, report, analysis))
+        proxies = Proxies(
+            home / "cache" / "proxies", 1 << 30, lambda source, sound, target, report: make_proxy(source, sound, target, report, analysis)
+        )
         yield MadeLibrary(Library(catalog, store), proxies, catalog, digests[0], digests[1], bad)
         proxies.close()
         catalog.close()
 
 
-def make_proxy(source, target, report, analysis):
-    write_rendition(source, analysis.info, target, audio_track=1, on_progress=report)
+def make_proxy(source, sound, target, report, analysis):
+    write_rendition(source, analysis.info, target, audio_track=sound, on_progress=report)
 
 
 def partition(groups, digests):
