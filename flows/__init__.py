@@ -1,0 +1,1 @@
+"""What happens to an asset and to a library: order and policy only."""
