@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from asd_core.errors import Unavailable
@@ -28,6 +28,7 @@ START_SECONDS = 180.0  # the first start makes the database: 12 s on an idle mac
 STOP_SECONDS = 10.0
 ATTEMPTS = 3  # somebody else may take the free port before the server does
 LOG_LIMIT = 16 << 20
+TAG = "rollcall"  # of all our flow runs
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -51,9 +52,9 @@ runpy.run_module("prefect", run_name="__main__")
 """
 
 
-def supervisor(home: Path, environment: Mapping[str, str] | None = None) -> Supervisor:
+def supervisor(home: Path, environment: Mapping[str, str] | None = None, *, abandoned: Callable[[], bool] | None = None) -> Supervisor:
     """Return what shares, starts and stops the home folder's Prefect server; its info holds `url`, that of the API."""
-    return Supervisor(PrefectServer(home, environment), home / "run", patience=START_SECONDS + STOP_SECONDS)
+    return Supervisor(PrefectServer(home, environment, abandoned=abandoned), home / "run", patience=START_SECONDS + STOP_SECONDS)
 
 
 class PrefectServer:
@@ -62,14 +63,16 @@ class PrefectServer:
     Args:
         home: the home folder.
         environment: of the server process, without secrets; Prefect's own variables are added.
+        abandoned: asked while it comes up; True ends the start.
     """
 
     name = "prefect"
 
-    def __init__(self, home: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, home: Path, environment: Mapping[str, str] | None = None, *, abandoned: Callable[[], bool] | None = None) -> None:
         self.data = home / "prefect"
         self.log = home / "log" / "prefect.log"
         self._environment = {"PATH": os.defpath} if environment is None else dict(environment)
+        self._abandoned = abandoned or (lambda: False)
 
     def start(self) -> Info:
         """Start the server on a free port and wait until its API is healthy."""
@@ -80,9 +83,11 @@ class PrefectServer:
             port = _free_port()
             process = self._launch(port)
             url = f"http://127.0.0.1:{port}/api"
-            if _wait_until_healthy(url, process):
+            if self._wait_until_healthy(url, process):
                 return {"url": url, "port": port, "pid": process.pid, "started": process_start(process.pid)}
             _end(process.pid, process)
+            if self._abandoned():
+                raise Unavailable("the Prefect server is not needed any more")
             if attempt == ATTEMPTS:
                 raise Unavailable(f"the Prefect server does not start: {self._last_words()} (see {self.log}; --direct works without it)")
         raise AssertionError
@@ -106,6 +111,14 @@ class PrefectServer:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.data,
                 start_new_session=True,  # Ctrl-C is for the command; the server ends when its last user does
             )  # fmt: skip
+
+    def _wait_until_healthy(self, url: str, process: subprocess.Popen[bytes]) -> bool:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and process.poll() is None and not self._abandoned():
+            if healthy(url):
+                return process.poll() is None
+            time.sleep(0.05)
+        return False
 
     def _end_leftovers(self) -> None:
         """End servers on this folder that no state file knows: their command was killed while they came up."""
@@ -133,15 +146,6 @@ def healthy(url: str) -> bool:
     """Say whether a Prefect API answers at a URL; waits at most 2 s."""
     with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=2) as answer:  # noqa: S310
         return bool(answer.status == 200)
-    return False
-
-
-def _wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> bool:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        if healthy(url):
-            return process.poll() is None
-        time.sleep(0.05)
     return False
 
 
@@ -179,3 +183,24 @@ def connected(url: str, home: Path, key: str | None = None) -> Iterator[None]:
 
     with temporary_settings({PREFECT_API_URL: url, PREFECT_API_KEY: key, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
+
+
+def bury_lost_runs(is_lost: Callable[[Sequence[str]], bool]) -> int:
+    """Mark flow runs as crashed whose process was killed; `is_lost` is told the tags of each that claims to run. Return how many.
+
+    Needs `connected`.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType, FlowRunFilterTags
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Crashed
+
+    running = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[TAG]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])),
+    )
+    with get_client(sync_client=True) as client:
+        lost = [run for run in client.read_flow_runs(flow_run_filter=running) if is_lost(run.tags)]
+        for run in lost:
+            client.set_flow_run_state(run.id, Crashed(message="its process was killed"), force=True)
+    return len(lost)

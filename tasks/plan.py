@@ -24,8 +24,10 @@ from asd_core.turns.decide import TurnOptions
 from infra.codec import encode
 
 if TYPE_CHECKING:
+    from infra.inference import Profile
     from infra.settings import Section, Settings
 
+PROFILES: Mapping[str, Profile] = {"cpu": "cpu-fp32", "cuda": "cuda-fp32", "tensorrt": "tensorrt-fp32"}
 ROLES: tuple[Role, ...] = ("detector", "speaking", "embedder")
 
 
@@ -44,8 +46,8 @@ class Plan:
 
     options: AnalysisOptions
     assign: AssignOptions
-    models: Mapping[str, Model]
-    profile: str
+    models: Mapping[Role, Model]
+    profile: Profile
     threads: int
     span_marks: int | None
 
@@ -73,7 +75,7 @@ def make_plan(settings: Settings, *, span_seconds: int | None = None) -> Plan:
         options=analysis_options(settings, models),
         assign=replace(AssignOptions().for_embedder(models["embedder"].manifest.thresholds), **_told(settings.identify)),
         models=models,
-        profile=f"{settings.models.provider}-fp32",
+        profile=PROFILES[settings.models.provider],
         threads=settings.threads,
         span_marks=max(1, span * GRID_HZ // MARK_INSTANTS) if span else None,
     )

@@ -75,9 +75,9 @@ class Orchestrated:
             return bool(ended) and ended[0] is not None and is_transient(ended[0]) and not stopped()
 
         run = task(
-            attempted, name=name.split(" ", maxsplit=1)[0], task_run_name=name, retries=len(retry.delays), retry_delay_seconds=list(retry.delays),
+            name=name.split(" ", maxsplit=1)[0], task_run_name=name, retries=len(retry.delays), retry_delay_seconds=list(retry.delays),
             retry_condition_fn=again, cache_policy=NO_CACHE, persist_result=False,
-        )  # fmt: skip
+        )(attempted)  # fmt: skip
         state = run(return_state=True)
         if not ended:
             raise RuntimeError(f"Prefect did not run {name}: {state}")
@@ -104,7 +104,7 @@ class Orchestrated:
             return Completed()
 
         with tags(*self._tags):
-            state = flow(watched, name=name, flow_run_name=run_name, persist_result=False, validate_parameters=False)(return_state=True)
+            state = flow(name=name, flow_run_name=run_name, persist_result=False, validate_parameters=False)(watched)(return_state=True)
         if ended:
             raise ended[0]
         if not results:

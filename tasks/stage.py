@@ -19,9 +19,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
-from asd_core.errors import RollcallError
+from asd_core.errors import RollcallError, Unavailable
+from asd_core.models.manifest import Role
 from infra.catalog import runs
 from tasks.plan import Plan, digest
 
@@ -78,7 +79,7 @@ class Stage(Generic[T]):
     work: Callable[..., T]
     after: tuple[Stage[Any], ...] = ()
     reads: Callable[[Plan], Any] | None = None
-    roles: tuple[str, ...] = ()
+    roles: tuple[Role, ...] = ()
     retry: Retry = Retry()
     stored: bool = True
 
@@ -106,6 +107,13 @@ class Asset:
     sha256: str
     name: str
     path: Path
+    version: str = ""  # of the file when it was hashed (`file_version`); empty: not watched
+
+
+def file_version(path: Path) -> str:
+    """Return what changes when a file is written: its time and size."""
+    stat = path.stat()
+    return f"{stat.st_mtime_ns}-{stat.st_size}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +178,7 @@ class Job:
         self.outcomes: list[tuple[str, Outcome]] = []
         self._run_id, self._emit = run_id, emit
         self._spans_done: dict[tuple[str, str], float] = {}
+        self._later: dict[str, dict[str, Any]] = {}  # stages inside a transaction: their rows must wait for its end
         self._guard = threading.Lock()
 
     # ---- stages ----
@@ -201,7 +210,22 @@ class Job:
             return "made" if found is None else "cached"
 
         self.runner.stage(f"{stage.name} {span}".strip(), stage.retry, attempt, stopped=self.stop.is_set)
-        return cast("T", box[0])
+        return box[0]
+
+    def within(self, stage: Stage[T], *inputs: Any) -> T:
+        """Return the result of a stage that runs inside another one's transaction; it is recorded with that one."""
+        box: list[T] = []
+
+        def attempt(number: int) -> Outcome:
+            self.check_stopped()
+            began = time.monotonic()
+            box[:] = [stage.work(self, "", *inputs)]
+            seconds = time.monotonic() - began
+            self._later[stage.name] = {"key": stage_key(stage, self.plan, self.asset.sha256), "seconds": seconds, "attempt": number}
+            return "made"
+
+        self.runner.stage(stage.name, stage.retry, attempt, stopped=self.stop.is_set)
+        return box[0]
 
     def together(self, *parts: Callable[[], Any], width: int = 4) -> list[Any]:
         """Return what the parts return, run side by side; the first error after all have ended."""
@@ -215,6 +239,11 @@ class Job:
         """Raise Stopped where the command is being stopped."""
         if self.stop.is_set():
             raise Stopped
+
+    def check_unchanged(self) -> None:
+        """Raise Unavailable where the file is no longer what was hashed: it is still being written."""
+        if self.asset.version and file_version(self.asset.path) != self.asset.version:
+            raise Unavailable(f"{self.asset.name} changed while it was being analysed; it is tried again in the next run")
 
     def _patiently(self, retry: Retry, look_up: Callable[[], T]) -> T:
         for delay in retry.delays:
@@ -241,15 +270,15 @@ class Job:
         return report
 
     def _record(self, stage: Stage[Any], key: str, span: str, outcome: Outcome, began: float, attempt: int, *, size: int | None) -> None:
-        seconds = time.monotonic() - began
-        with self.adapters.catalog.transaction() as connection:
-            runs.record_stage(
-                connection, stage=stage.name, key=key, outcome=outcome, seconds=seconds, sha256=self.asset.sha256, run_id=self._run_id,
-                span=span, size=size, attempt=attempt,
-            )  # fmt: skip
+        told = {"key": key, "seconds": time.monotonic() - began, "attempt": attempt, "span": span, "size": size}
         with self._guard:
-            self.outcomes.append((stage.name, outcome))
-        self._emit(Event("stage", asset=self.asset.name, stage=stage.name, outcome=outcome, seconds=seconds))
+            waiting, self._later = self._later, {}
+        with self.adapters.catalog.transaction() as connection:
+            for name, row in (*waiting.items(), (stage.name, told)):
+                runs.record_stage(connection, stage=name, outcome=outcome, sha256=self.asset.sha256, run_id=self._run_id, **row)
+        for name, row in (*waiting.items(), (stage.name, told)):
+            self.outcomes.append((name, outcome))
+            self._emit(Event("stage", asset=self.asset.name, stage=name, outcome=outcome, seconds=row["seconds"]))
 
     def _record_failure(self, stage: Stage[Any], key: str, span: str, began: float, attempt: int, error: Exception) -> None:
         seconds = time.monotonic() - began

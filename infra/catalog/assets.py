@@ -24,6 +24,7 @@ class Location:
     reason: str | None
     retryable: bool
     plan_digest: str | None  # of what was last published: another plan means work to do
+    attempts: int = 0  # runs in a row that failed
 
 
 def ensure_collection(connection: Connection, name: str) -> int:
@@ -37,7 +38,8 @@ def ensure_collection(connection: Connection, name: str) -> int:
 def locations(connection: Connection, uris: Iterable[str]) -> dict[str, Location]:
     """Return what is known of places, by uri; unknown ones are left out."""
     rows = connection.execute(
-        """SELECT l.uri, l.name, l.size, l.version, a.sha256, a.state, a.reason, coalesce(a.retryable, false), a.plan_digest
+        """SELECT l.uri, l.name, l.size, l.version, a.sha256, a.state, a.reason, coalesce(a.retryable, false), a.plan_digest,
+                  coalesce(a.attempts, 0)
            FROM location l LEFT JOIN asset a ON a.id = l.asset_id WHERE l.uri = ANY(%s)""",
         (list(uris),),
     )

@@ -1,0 +1,369 @@
+"""A library's way through the stages: what is new among some folders and files is analysed and published, the rest is left alone.
+
+An asset that has nothing to do costs one look at its size and time; it is not opened, and never reaches Prefect. Of what has work to do, each
+asset is a flow run of its own, so many at a time; one bad file does not stop its neighbours. The private Prefect server, the database, the
+decoding children and the model files come up side by side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import hashlib
+import logging
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from asd_core.errors import MediaError, RollcallError, Unavailable
+from flows.process_asset import process_asset
+from flows.walk import Found, settled, walk
+from infra import orchestrate
+from infra.catalog import assets, runs
+from infra.settings import child_environment, load_settings
+from infra.supervise import process_start
+from infra.wiring import open_adapters
+from tasks.plan import Plan, make_plan
+from tasks.publish import catch_up_index, plan_digest
+from tasks.runner import Direct, Orchestrated
+from tasks.stage import Asset, Event, Job, Runner, Stopped, ignore_event, is_transient
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
+    from infra.wiring import Adapters
+
+LOG = logging.getLogger("rollcall")
+PRELOAD = ("tasks.probe", "tasks.look", "tasks.listen")
+MOST_ATTEMPTS = 3  # runs in which a failed asset is tried again by itself; then `retry` must ask for it
+STOP_SECONDS = 8.0  # that Ctrl-C waits for the threads to notice
+
+AssetState = Literal["done", "skipped", "failed", "quarantined", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class AssetResult:
+    """What became of one file in this run.
+
+    `made` and `cached` count its stages. skipped: nothing to do. `earlier`: it was failed or set aside before this run and was not tried.
+    """
+
+    name: str
+    path: Path
+    state: AssetState
+    sha256: str | None = None
+    reason: str = ""
+    retryable: bool = False
+    earlier: bool = False
+    made: int = 0
+    cached: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did, file by file, sorted by name. `terms`: what must be said of the models' licences."""
+
+    results: tuple[AssetResult, ...]
+    ignored: int
+    seconds: float
+    terms: tuple[str, ...]
+
+    def of(self, state: AssetState) -> tuple[AssetResult, ...]:
+        """Return the files that ended in a state."""
+        return tuple(one for one in self.results if one.state == state)
+
+    @property
+    def failed(self) -> tuple[AssetResult, ...]:
+        """Return the files that this run could not serve: failed and quarantined."""
+        return tuple(one for one in self.results if one.state in {"failed", "quarantined"} and not one.earlier)
+
+
+def process_library(
+    paths: Sequence[Path | str],
+    *,
+    collection: str = "library",
+    workers: int | None = None,
+    direct: bool = False,
+    span_seconds: int | None = None,
+    on_event: Callable[[Event], None] = ignore_event,
+    settings: Settings | None = None,
+) -> Summary:
+    """Bring folders and files into the library, and say what became of each.
+
+    Args:
+        paths: folders, which are walked, and files, which are tried whatever they are called.
+        collection: of the assets.
+        workers: assets at a time; None as the settings say.
+        direct: run the stages in this process, without Prefect; same cache, same retries, same result.
+        span_seconds: of one `look`; 0 for the whole asset, None as the settings say.
+        on_event: hears what happens; called from several threads, one at a time.
+        settings: None: read from the environment and the home folder.
+
+    Raises:
+        NotFound: a path is not there.
+        ModelError: a role has no usable model.
+        Unavailable: the database or Prefect cannot be reached.
+        KeyboardInterrupt: after everything that was started here has been ended.
+    """
+    began = time.monotonic()
+    settings = settings or load_settings(workers=workers)
+    if workers is not None and workers != settings.workers:
+        settings = settings.model_copy(update={"workers": workers})
+    files, ignored = walk([Path(path) for path in paths])
+    plan = make_plan(settings, span_seconds=span_seconds)
+    with open_adapters(settings) as adapters:
+        run = _Run(adapters, plan, collection, on_event, direct=direct)
+        run.sort_out(files)
+        run.work([Path(path) for path in paths])
+    results = tuple(sorted(run.results, key=lambda one: (one.name, str(one.path))))
+    return Summary(results, ignored, time.monotonic() - began, plan.terms())
+
+
+class _Run:
+    """One call of `process_library`: what is known of its files, and what became of them."""
+
+    def __init__(self, adapters: Adapters, plan: Plan, collection: str, on_event: Callable[[Event], None], *, direct: bool) -> None:
+        self.results: list[AssetResult] = []
+        self._adapters, self._plan, self._collection, self._direct = adapters, plan, collection, direct
+        self._digest = plan_digest(plan)
+        self._hear, self._ears = on_event, threading.Lock()
+        self._stop = threading.Event()
+        self._pending: list[tuple[Found, str | None]] = []  # with the hash, where the bytes are known
+        self._claimed: dict[str, Found] = {}
+        self._unchanged: list[str] = []
+        self._run_id: int | None = None
+
+    def _emit(self, event: Event) -> None:
+        with self._ears:
+            self._hear(event)
+
+    # ---- what has work to do ----
+
+    def sort_out(self, files: Sequence[Found]) -> None:
+        """Set apart what is as it was at its last visit and needs nothing."""
+        with self._adapters.catalog.reading() as connection:
+            known = assets.locations(connection, [one.uri for one in files])
+        for one in files:
+            place = known.get(one.uri)
+            if place is None or place.version != one.version:
+                self._pending.append((one, None))
+            elif place.sha256 is None or not self._is_settled(one, place):
+                self._pending.append((one, place.sha256))
+            else:
+                self._unchanged.append(one.uri)
+
+    def _is_settled(self, one: Found, place: assets.Location) -> bool:
+        """Note what a known asset needs no work for; return False where it does."""
+        if place.state == "done" and place.plan_digest == self._digest:
+            self._end(AssetResult(one.name, one.path, "skipped", place.sha256))
+            return True
+        if place.state in {"failed", "quarantined"} and not (place.retryable and place.attempts < MOST_ATTEMPTS):
+            self._end(AssetResult(one.name, one.path, place.state, place.sha256, place.reason or "", place.retryable, earlier=True))
+            return True
+        return False
+
+    def _end(self, result: AssetResult) -> None:
+        self.results.append(result)
+        self._emit(Event("asset", asset=result.name, outcome=result.state, reason=result.reason, seconds=result.seconds))
+        if not result.earlier and result.state != "skipped":
+            told = {"asset": result.sha256, "outcome": result.state, "seconds": round(result.seconds, 3)}
+            LOG.info("asset ended", extra=told)
+
+    # ---- the work ----
+
+    def work(self, roots: Sequence[Path]) -> None:
+        """Do all that is pending."""
+        with self._adapters.catalog.transaction() as connection:
+            assets.see_unchanged(connection, self._unchanged)
+            seen = [*self._unchanged, *(one.uri for one, _ in self._pending)]
+            for root in roots:
+                if root.is_dir():
+                    assets.miss_locations(connection, f"{Path(os.path.abspath(root))}/", seen)  # noqa: PTH100 -- as in walk
+        if not self._pending:
+            return
+        self._emit(Event("found", total=len(self._pending)))
+        self._adapters.sandbox.warm()
+        with self._adapters.catalog.transaction() as connection:
+            arguments = {"collection": self._collection, "files": len(self._pending), "direct": self._direct}
+            self._run_id = runs.start_run(connection, "ingest", arguments)
+        state: Literal["done", "failed", "stopped"] = "stopped"
+        try:
+            with self._runner() as runner:
+                runner.flow("process-library", f"ingest {self._collection}", lambda: self._all(runner))
+            state = "failed" if any(one.state in {"failed", "quarantined"} and not one.earlier for one in self.results) else "done"
+        finally:
+            self._finish(state)
+
+    def _finish(self, state: Literal["done", "failed", "stopped"]) -> None:
+        counts = Counter(one.state for one in self.results)
+        with contextlib.suppress(RollcallError) if state == "stopped" else contextlib.nullcontext():
+            if self._run_id is not None:
+                with self._adapters.catalog.transaction() as connection:
+                    runs.end_run(connection, self._run_id, state, {str(name): count for name, count in counts.items()})
+            if counts["done"]:
+                catch_up_index(self._adapters, self._plan)
+
+    @contextlib.contextmanager
+    def _runner(self) -> Iterator[Runner]:
+        if self._direct:
+            yield Direct(self._stop)
+            return
+        settings = self._adapters.settings
+        with contextlib.ExitStack() as stack:
+            url = settings.prefect_api_url
+            if url is None:
+                url = stack.enter_context(_private_server(settings, self._stop))
+            elif not orchestrate.healthy(url):
+                raise Unavailable(f"no Prefect API answers at {url}; --direct works without it")
+            key = settings.prefect_api_key.get_secret_value() if settings.prefect_api_key is not None else None
+            stack.enter_context(orchestrate.connected(url, settings.home, key))
+            orchestrate.bury_lost_runs(_is_lost)
+            yield Orchestrated((orchestrate.TAG, _own_tag()))
+
+    def _all(self, runner: Runner) -> None:
+        """Work on everything pending, so many assets at a time; an interruption ends the decoding children and waits for the threads."""
+        workers = self._adapters.settings.workers
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="asset")
+        futures: set[Future[None]] = set()
+        try:
+            for one, known in self._pending:
+                asset = self._hashed(one, known)
+                if asset is not None:
+                    futures.add(pool.submit(contextvars.copy_context().run, self._one, runner, one, asset))
+                while len(futures) > workers:  # hash a little ahead, not the whole library
+                    futures = _wait_for_some(futures)
+            while futures:
+                futures = _wait_for_some(futures)
+        except BaseException:
+            self._stop.set()
+            self._adapters.sandbox.close()
+            wait(futures, timeout=STOP_SECONDS)
+            raise
+        finally:
+            pool.shutdown(wait=not self._stop.is_set(), cancel_futures=True)
+
+    def _hashed(self, one: Found, known: str | None) -> Asset | None:
+        """Return the asset to work on; None where there is nothing to do, or nothing can be done."""
+        try:
+            steady = one if known is not None else settled(one)
+            sha256 = _sha256(steady) if known is None else known
+            with self._adapters.catalog.transaction() as connection:
+                assets.see_location(
+                    connection, collection=self._collection, uri=one.uri, name=one.name, size=steady.size, version=steady.version, sha256=sha256
+                )
+                place = assets.locations(connection, [one.uri])[one.uri]
+        except (OSError, RollcallError) as error:
+            self._end(AssetResult(one.name, one.path, "failed", None, _sentence(error, one), is_transient(error)))
+            return None
+        if self._is_settled(one, place):
+            return None
+        if sha256 in self._claimed:
+            self._end(AssetResult(one.name, one.path, "skipped", sha256, f"the same bytes as {self._claimed[sha256].name}"))
+            return None
+        self._claimed[sha256] = one
+        return Asset(sha256, one.name, one.path, steady.version)
+
+    def _one(self, runner: Runner, one: Found, asset: Asset) -> None:
+        """Work on one asset; whatever goes wrong stays with it."""
+        began = time.monotonic()
+        job = Job(asset, self._plan, self._adapters, runner, run_id=self._run_id, emit=self._emit, stop=self._stop)
+        result = AssetResult(asset.name, asset.path, "done", asset.sha256)
+        self._emit(Event("begin", asset=asset.name))
+        try:
+            job.check_stopped()
+            runner.flow("process-asset", asset.name, lambda: process_asset(job))
+        except Stopped:
+            result = replace(result, state="stopped", reason="the command was stopped")
+        except Exception as error:  # noqa: BLE001 -- the asset is the border: neighbours go on
+            result = self._failure(result, error, one)
+        count = Counter(outcome for _, outcome in job.outcomes)
+        self._end(replace(result, made=count["made"], cached=count["cached"], seconds=time.monotonic() - began))
+
+    def _failure(self, result: AssetResult, error: Exception, one: Found) -> AssetResult:
+        if self._stop.is_set():
+            return replace(result, state="stopped", reason="the command was stopped")
+        if not isinstance(error, RollcallError):
+            LOG.error("asset failed unexpectedly", extra={"asset": result.sha256}, exc_info=error)
+        state: AssetState = "quarantined" if isinstance(error, MediaError) else "failed"
+        result = replace(result, state=state, reason=_sentence(error, one), retryable=is_transient(error))
+        with contextlib.suppress(RollcallError), self._adapters.catalog.transaction() as connection:
+            if state == "quarantined":
+                assets.quarantine(
+                    connection, uri=one.uri, name=one.name, error=type(error).__name__, reason=result.reason, sha256=result.sha256
+                )  # fmt: skip
+            elif result.sha256 is not None:
+                assets.set_state(connection, result.sha256, "failed", reason=result.reason, retryable=result.retryable)
+        return result
+
+
+def _wait_for_some(futures: set[Future[None]]) -> set[Future[None]]:
+    """Return the futures that still run after one has ended; wakes often, so that Ctrl-C is heard."""
+    ended, rest = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
+    for future in ended:
+        future.result()
+    return rest
+
+
+def _sha256(one: Found) -> str:
+    """Return the SHA-256 of a file's bytes.
+
+    Raises:
+        Unavailable: it changed meanwhile.
+    """
+    with one.path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if settled(one).version != one.version:
+        raise Unavailable(f"{one.name} is still being written; it is tried again in the next run")
+    return digest
+
+
+def _sentence(error: Exception, one: Found) -> str:
+    """Return what went wrong as one line."""
+    if isinstance(error, RollcallError):
+        return " ".join(str(error).split())
+    if isinstance(error, OSError):
+        return f"{one.name}: {error.strerror or error}"
+    return f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+@contextlib.contextmanager
+def _private_server(settings: Settings, stop: threading.Event) -> Iterator[str]:
+    """Give the URL of the home folder's Prefect server; it comes up while this process imports Prefect."""
+    supervisor = orchestrate.supervisor(settings.home, child_environment(), abandoned=stop.is_set)
+    with ThreadPoolExecutor(1, thread_name_prefix="prefect") as beside:
+        starting = beside.submit(supervisor.acquire)
+        try:
+            orchestrate.prepare(settings.home)
+            while not starting.done():
+                wait([starting], timeout=0.2)
+        except BaseException:
+            stop.set()
+            if starting.exception() is None:
+                supervisor.release()
+            raise
+    info: dict[str, Any] = starting.result()
+    try:
+        yield str(info["url"])
+    finally:
+        supervisor.release()
+
+
+def _own_tag() -> str:
+    return f"process:{socket.gethostname()}:{os.getpid()}:{process_start(os.getpid()):.0f}"
+
+
+def _is_lost(tags: Sequence[str]) -> bool:
+    """Say whether the process that made a flow run is known to be gone: it was killed, and nobody said how its runs ended."""
+    for tag in tags:
+        kind, *rest = tag.split(":")
+        if kind == "process" and len(rest) == 3 and rest[0] == socket.gethostname():
+            started = process_start(int(rest[1]))
+            return started is None or f"{started:.0f}" != rest[2]
+    return False

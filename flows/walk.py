@@ -1,0 +1,97 @@
+"""Which files of a folder are media, what they are called, and whether they have settled."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from asd_core.errors import NotFound, Unavailable
+from tasks.stage import file_version
+
+SETTLE_SECONDS = 1.0  # a file that was written to more recently may still grow
+PATIENCE_SECONDS = 5.0
+
+# What lies beside programmes in every archive. Any other ending is tried: containers have many.
+NO_MEDIA = frozenset(
+    (
+        "txt md rst json jsonl xml yaml yml toml ini cfg conf csv tsv log pdf doc docx xls xlsx html htm css js py sh "
+        "srt vtt ass ssa sub idx ttml rttm edl otio aaf fcpxml nfo md5 sha1 sha256 "
+        "jpg jpeg png gif bmp tif tiff webp svg psd heic exr dpx "
+        "zip gz bz2 xz zst tar 7z rar db sqlite onnx npz npy pkl pt pth part tmp lock torrent"
+    ).split(" ")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file to work on. `name` is its path below the folder that was given, `version` changes when it is written."""
+
+    path: Path
+    name: str
+    size: int
+    version: str
+
+    @property
+    def uri(self) -> str:
+        """Return where it lies, as the catalog keeps it."""
+        return str(self.path)
+
+
+def walk(paths: Iterable[Path]) -> tuple[list[Found], int]:
+    """Return the files to try, sorted by name, and how many others were passed over.
+
+    Folders are walked, without hidden files and folders and without following links to folders. In them, files whose ending says that they
+    are no media are passed over; a file that is given itself is always tried. What is given twice is found once.
+
+    Raises:
+        NotFound: a path is not there.
+    """
+    found: dict[Path, Found] = {}
+    ignored = 0
+    for given in paths:
+        path = Path(os.path.abspath(given))  # noqa: PTH100 -- links keep their names
+        if path.is_dir():
+            for file in _files(path):
+                if file.suffix.lower().removeprefix(".") in NO_MEDIA or not file.suffix:
+                    ignored += 1
+                else:
+                    _add(found, file, file.relative_to(path).as_posix())
+        elif path.is_file():
+            _add(found, path, path.name)
+        else:
+            raise NotFound(f"no file or folder {given}")
+    return sorted(found.values(), key=lambda one: (one.name, one.uri)), ignored
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for here, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(here, name)
+            if not name.startswith(".") and path.is_file():
+                yield path
+
+
+def _add(found: dict[Path, Found], path: Path, name: str) -> None:
+    if path not in found:
+        found[path] = Found(path, name, path.stat().st_size, file_version(path))
+
+
+def settled(one: Found) -> Found:
+    """Return a file as it is once it has not been written to for a moment.
+
+    Raises:
+        Unavailable: it keeps changing: it is tried again in the next run.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        stat = one.path.stat()
+        age = time.time() - stat.st_mtime
+        if not 0 <= age < SETTLE_SECONDS:
+            return Found(one.path, one.name, stat.st_size, file_version(one.path))
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{one.name} is still being written; it is tried again in the next run")
+        time.sleep(min(0.2, SETTLE_SECONDS))

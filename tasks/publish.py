@@ -1,0 +1,87 @@
+"""`publish`: what was found of an asset becomes rows and persons in one transaction; the index follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from asd_core.errors import Unavailable
+from asd_core.identity.assign import groups_of
+from asd_core.identity.prototypes import template
+from asd_core.records import Analysis
+from infra.catalog import lookups
+from infra.catalog.publish import Publication, publish
+from tasks.decide import DECIDE
+from tasks.embed import EMBED
+from tasks.group import GROUP
+from tasks.identify import IDENTIFY
+from tasks.plan import Plan, digest
+from tasks.score import SCORE
+from tasks.stage import Job, Stage, stage_key
+
+if TYPE_CHECKING:
+    from infra.wiring import Adapters
+
+JPEG_QUALITY = 90
+
+
+def _publish(job: Job, span: str, analysis: Analysis) -> None:
+    key = stage_key(PUBLISH, job.plan, job.asset.sha256)
+    if not job.adapters.artifacts.has(key):
+        job.adapters.artifacts.save(key, analysis)
+    publication = Publication(
+        analysis,
+        groups=groups_of(job.asset.sha256, analysis.people, analysis.tracks),
+        vectors=track_vectors(analysis),
+        thumbnails=thumbnails(analysis),
+        analysis_key=key,
+        plan_digest=plan_digest(job.plan),
+    )
+    job.check_unchanged()
+    with job.adapters.catalog.transaction(serial=True) as connection:
+        publish(connection, job.asset.sha256, publication)
+        job.within(IDENTIFY, connection)
+
+
+# The result is in the library, not in the store: a second time costs little and changes nothing. The analysis as a whole rests under its key.
+PUBLISH = Stage("publish", version=1, makes=type(None), work=_publish, after=(SCORE, EMBED, DECIDE, GROUP), stored=False)
+
+
+def plan_digest(plan: Plan) -> str:
+    """Return a digest of all that is asked for of an asset: one that was published under the same has nothing to do."""
+    return digest({"publish": stage_key(PUBLISH, plan, ""), "identify": stage_key(IDENTIFY, plan, "")})
+
+
+def track_vectors(analysis: Analysis) -> Mapping[str, NDArray[np.float32]]:
+    """Return for each track with chips the (D,) vector by which the index knows it."""
+    found = zip(analysis.tracks, analysis.embeddings.vectors, analysis.embeddings.quality, strict=True)
+    return {track.id: template(vectors, np.maximum(quality, 1e-3).astype(np.float32)) for track, vectors, quality in found if len(vectors)}
+
+
+def thumbnails(analysis: Analysis) -> Mapping[str, bytes]:
+    """Return for each track with chips its best one as JPEG."""
+    return {track.id: _jpeg(chips.colour[0]) for track, chips in zip(analysis.tracks, analysis.chips, strict=True) if len(chips)}
+
+
+def _jpeg(picture: NDArray[np.uint8]) -> bytes:
+    done, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise Unavailable("a thumbnail could not be encoded")
+    return bytes(data)
+
+
+def catch_up_index(adapters: Adapters, plan: Plan) -> int:
+    """Bring the vector index to where the library stands; return how many vectors it holds."""
+    from infra.vectors import VectorIndex
+
+    model = plan.models["embedder"]
+    dimension = model.manifest.output.dimension
+    if dimension is None:
+        return 0
+    index = VectorIndex(adapters.vectors_folder, model=model.sha256, dimension=dimension)
+    with adapters.catalog.reading() as connection:
+        return index.catch_up(lambda after: lookups.index_delta(connection, model.sha256, after))
