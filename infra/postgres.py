@@ -209,6 +209,8 @@ class EmbeddedPostgres:
     def _launch(self, binaries: Path, owner: pwd.struct_passwd | None, sockets: Path) -> int:
         """Start the server as nobody's child, so that it neither dies with us nor becomes our zombie; return its pid."""
         options = [f"--{name}={value}" for name, value in (OPTIONS | {"unix_socket_directories": str(sockets)}).items()]
+        for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):  # stale like the pid file, and as easily taken for a living server's
+            (sockets / name).unlink(missing_ok=True)
         log = self.home / "log" / "postgres.log"
         log.parent.mkdir(mode=0o700, exist_ok=True)
         with log.open("ab") as stream:
