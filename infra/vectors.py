@@ -108,9 +108,10 @@ class VectorIndex:
         """Return the (D,) vector of an id, None if it is not there."""
         with self._guard:
             self._refresh()
-            if ident not in set(self.ids().tolist()):
+            try:
+                return np.asarray(self._index.reconstruct(int(ident)), np.float32)
+            except RuntimeError:  # what FAISS raises for an id that it does not hold
                 return None
-            return np.asarray(self._index.reconstruct(int(ident)), np.float32)
 
     def nearest(self, queries: NDArray[np.float32], k: int) -> list[list[Match]]:
         """Return for each of (Q, D) queries the at most `k` most alike vectors, best first; ties by id.
