@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,9 +31,9 @@ from infra.settings import child_environment, load_settings
 from infra.supervise import process_start
 from infra.wiring import open_adapters
 from tasks.plan import Plan, make_plan
-from tasks.publish import catch_up_index, plan_digest
+from tasks.publish import PUBLISH, catch_up_index, plan_digest
 from tasks.runner import Direct, Orchestrated
-from tasks.stage import Asset, Event, Job, Runner, Stopped, ignore_event, is_transient
+from tasks.stage import Asset, Event, Job, Runner, Stopped, ignore_event, is_transient, stage_key
 
 if TYPE_CHECKING:
     from infra.settings import Settings
@@ -92,6 +92,7 @@ def process_library(
     workers: int | None = None,
     direct: bool = False,
     span_seconds: int | None = None,
+    only: Collection[str] | None = None,
     on_event: Callable[[Event], None] = ignore_event,
     settings: Settings | None = None,
 ) -> Summary:
@@ -103,6 +104,7 @@ def process_library(
         workers: assets at a time; None as the settings say.
         direct: run the stages in this process, without Prefect; same cache, same retries, same result.
         span_seconds: of one `look`; 0 for the whole asset, None as the settings say.
+        only: uris to which the run keeps among what lies there; None for all.
         on_event: hears what happens; called from several threads, one at a time.
         settings: None: read from the environment and the home folder.
 
@@ -117,11 +119,13 @@ def process_library(
     if workers is not None and workers != settings.workers:
         settings = settings.model_copy(update={"workers": workers})
     files, ignored = walk([Path(path) for path in paths])
+    if only is not None:
+        files, ignored = [one for one in files if one.uri in only], 0
     plan = make_plan(settings, span_seconds=span_seconds)
     with open_adapters(settings) as adapters:
         run = _Run(adapters, plan, collection, on_event, direct=direct)
         run.sort_out(files)
-        run.work([Path(path) for path in paths])
+        run.work([Path(path) for path in paths] if only is None else [])
     results = tuple(sorted(run.results, key=lambda one: (one.name, str(one.path))))
     return Summary(results, ignored, time.monotonic() - began, plan.terms())
 
@@ -161,13 +165,17 @@ class _Run:
 
     def _is_settled(self, one: Found, place: assets.Location) -> bool:
         """Note what a known asset needs no work for; return False where it does."""
-        if place.state == "done" and place.plan_digest == self._digest:
+        if place.state == "done" and place.plan_digest == self._digest and place.sha256 is not None and self._is_kept(place.sha256):
             self._end(AssetResult(one.name, one.path, "skipped", place.sha256))
             return True
         if place.state in {"failed", "quarantined"} and not (place.retryable and place.attempts < MOST_ATTEMPTS):
             self._end(AssetResult(one.name, one.path, place.state, place.sha256, place.reason or "", place.retryable, earlier=True))
             return True
         return False
+
+    def _is_kept(self, sha256: str) -> bool:
+        """Say whether the analysis of a published asset is still in the store."""
+        return self._adapters.artifacts.has(stage_key(PUBLISH, self._plan, sha256))
 
     def _end(self, result: AssetResult) -> None:
         self.results.append(result)

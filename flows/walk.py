@@ -15,14 +15,13 @@ SETTLE_SECONDS = 1.0  # a file that was written to more recently may still grow
 PATIENCE_SECONDS = 5.0
 
 # What lies beside programmes in every archive. Any other ending is tried: containers have many.
-NO_MEDIA = frozenset(
-    (
-        "txt md rst json jsonl xml yaml yml toml ini cfg conf csv tsv log pdf doc docx xls xlsx html htm css js py sh "
-        "srt vtt ass ssa sub idx ttml rttm edl otio aaf fcpxml nfo md5 sha1 sha256 "
-        "jpg jpeg png gif bmp tif tiff webp svg psd heic exr dpx "
-        "zip gz bz2 xz zst tar 7z rar db sqlite onnx npz npy pkl pt pth part tmp lock torrent"
-    ).split(" ")
-)
+WORDS = """
+txt md rst json jsonl xml yaml yml toml ini cfg conf csv tsv log pdf doc docx xls xlsx html htm css js py sh
+srt vtt ass ssa sub idx ttml rttm edl otio aaf fcpxml nfo md5 sha1 sha256
+jpg jpeg png gif bmp tif tiff webp svg psd heic exr dpx
+zip gz bz2 xz zst tar 7z rar db sqlite onnx npz npy pkl pt pth part tmp lock torrent
+"""
+NO_MEDIA = frozenset(WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from asd_core.look import LookOptions, look
 from asd_core.models.registry import Model
 from asd_core.records import Look, MediaInfo
-from infra.inference import Profile
 from tasks.networks import detector, speaking
 from tasks.probe import PROBE
 from tasks.stage import Job, Stage
+
+if TYPE_CHECKING:
+    from infra.inference import Profile
 
 
 def span_name(marks: range) -> str:
@@ -27,17 +30,18 @@ def look_in_child(
     detector_model: Model,
     speaking_model: Model,
     options: LookOptions,
-    profile: Profile,
+    profile: str,
     threads: int,
     on_progress: Callable[[str, float, float], None] | None = None,
 ) -> Look:
     """Return what one decode of the blocks from `first_mark` to `last_mark` shows."""
+    numeric = cast("Profile", profile)  # a plain string between processes
     return look(
         path,
         info,
         range(first_mark, last_mark + 1),
-        detector=detector(detector_model, profile, threads),
-        encoder=speaking(speaking_model, profile, threads),
+        detector=detector(detector_model, numeric, threads),
+        encoder=speaking(speaking_model, numeric, threads),
         options=options,
         decode_threads=threads,
         on_progress=on_progress,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from asd_core.faces.detect import Detector, open_detector
 from asd_core.faces.embed import Embedder, open_embedder
-from asd_core.models.network import Network, OpenNetwork
+from asd_core.models.network import OpenNetwork
 from asd_core.models.registry import Model
 from asd_core.speech.score import SpeakingNetwork, open_speaking
-from infra.inference import InferenceOptions, Profile, open_network
+
+if TYPE_CHECKING:
+    from infra.inference import Profile
 
 T = TypeVar("T")
 _of_thread = threading.local()
@@ -38,9 +38,8 @@ def _opened(open_model: Callable[[Model, OpenNetwork], T], model: Model, profile
     known: dict[tuple[str, str, str, int], T] = _of_thread.__dict__.setdefault("known", {})
     key = (model.manifest.role, model.key, profile, threads)
     if key not in known:
-        known[key] = open_model(model, partial(_open, InferenceOptions(profile=profile, threads=threads)))
+        from infra.inference import InferenceOptions, open_network
+
+        options = InferenceOptions(profile=profile, threads=threads)
+        known[key] = open_model(model, lambda path: open_network(path, options))
     return known[key]
-
-
-def _open(options: InferenceOptions, path: Path) -> Network:
-    return open_network(path, options)

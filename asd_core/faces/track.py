@@ -16,7 +16,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from asd_core.geometry import box_centres, box_iou
 from asd_core.records import Detections
@@ -220,6 +219,8 @@ def join(left: Sequence[Boxed], right: Sequence[Boxed]) -> list[tuple[int, int]]
             if start < stop:
                 overlaps = _paired_iou(one.boxes[start - one.first : stop - one.first], other.boxes[start - other.first : stop - other.first])
                 gains[i, j] = overlaps.sum() if overlaps.mean() >= SAME_FACE_IOU else 0
+    from scipy.optimize import linear_sum_assignment  # half a second that commands without a track to link need not wait
+
     rows, columns = linear_sum_assignment(gains, maximize=True)
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if gains[i, j] > 0]
 
@@ -291,6 +292,8 @@ def _associate(
     near = np.minimum(options.near + options.near_per_instant * gaps, options.near_most)
     allowed = (ratios <= options.max_size_ratio) & ((ious >= options.min_iou) | (away <= near[:, None]))
     costs = np.where(allowed, 1 - ious + away, REFUSED)
+    from scipy.optimize import linear_sum_assignment
+
     rows, columns = linear_sum_assignment(costs)
     fits = allowed[rows, columns]
     return np.column_stack([rows[fits], columns[fits]]).astype(np.int64)

@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from asd_core.records import Scores, Sound, Span, Track, TrackTurns, TurnPart
 from asd_core.timeline import GRID_HZ, instant_time, intersection, nearest_instant, union
@@ -107,7 +106,11 @@ def decide(tracks: Sequence[Track], scores: Scores, sound: Sound, options: TurnO
 def _evidence(probabilities: NDArray[np.float32], options: TurnOptions) -> NDArray[np.float64]:
     """Return the (T,) log-odds of a track, bounded and blurred."""
     odds = np.clip(log_odds(probabilities), -options.certain, options.certain)
-    return np.asarray(gaussian_filter1d(odds, options.blur * GRID_HZ, mode="nearest")) if options.blur > 0 and len(odds) else odds
+    if options.blur <= 0 or not len(odds):
+        return odds
+    from scipy.ndimage import gaussian_filter1d
+
+    return np.asarray(gaussian_filter1d(odds, options.blur * GRID_HZ, mode="nearest"))
 
 
 def _together(company: Company, tracks: Sequence[Track], lips: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
