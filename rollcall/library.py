@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from asd_core.errors import NotFound, RequestError
 from asd_core.records import Analysis
 from infra.catalog import lookups
-from infra.catalog.lookups import AssetRow
+from infra.catalog.rows import AssetRow
 from rollcall.api.document import Document, document
 
 if TYPE_CHECKING:

@@ -214,21 +214,26 @@ def airtime(
 # ---- search ------------------------------------------------------------------------------------------------------------------
 
 
+_VECTORS = """
+SELECT e.id AS vector_id, a.name AS asset, a.sha256 AS asset_sha256, k.track_id, k.start, k."end", k.still, ap.people_id,
+       p.id AS person_id, p.name AS person, k.best_time, k.best_box, k.best_quality, e.vector, e.vectors,
+       coalesce((SELECT sum((part ->> 'end')::float8 - (part ->> 'start')::float8)
+                 FROM turn t, jsonb_array_elements(t.parts) part
+                 WHERE t.asset_id = a.id AND part ->> 'track_id' = k.track_id), 0)::float8 AS talk_time
+FROM track_embedding e JOIN track k ON k.id = e.track_pk JOIN asset a ON a.id = k.asset_id AND a.state = 'done'
+LEFT JOIN asset_person ap ON ap.id = k.asset_person_id LEFT JOIN person p ON p.id = ap.person_id
+"""
+
+
 def vectors(connection: Connection, vector_ids: Sequence[int]) -> dict[int, VectorRow]:
     """Return what vectors of the index stand for, by id; those that have gone since are left out."""
-    rows = _rows(
-        connection, VectorRow,
-        """SELECT e.id AS vector_id, a.name AS asset, a.sha256 AS asset_sha256, k.track_id, k.start, k."end", k.still, ap.people_id,
-                  p.id AS person_id, p.name AS person, k.best_time, k.best_box, k.best_quality, e.vectors,
-                  coalesce((SELECT sum((part ->> 'end')::float8 - (part ->> 'start')::float8)
-                            FROM turn t, jsonb_array_elements(t.parts) part
-                            WHERE t.asset_id = a.id AND part ->> 'track_id' = k.track_id), 0)::float8 AS talk_time
-           FROM track_embedding e JOIN track k ON k.id = e.track_pk JOIN asset a ON a.id = k.asset_id AND a.state = 'done'
-           LEFT JOIN asset_person ap ON ap.id = k.asset_person_id LEFT JOIN person p ON p.id = ap.person_id
-           WHERE e.id = ANY(%s)""",
-        (list(vector_ids),),
-    )  # fmt: skip
-    return {row.vector_id: row for row in rows}
+    return {row.vector_id: row for row in _rows(connection, VectorRow, _VECTORS + " WHERE e.id = ANY(%s)", (list(vector_ids),))}
+
+
+def person_vectors(connection: Connection, person_ids: Sequence[str], model: str) -> dict[int, VectorRow]:
+    """Return the vectors of all tracks of persons, by id; `model` is the embedder's sha256."""
+    sql = _VECTORS + " JOIN model m ON m.id = e.model_id WHERE ap.person_id = ANY(%s) AND m.sha256 = %s"
+    return {row.vector_id: row for row in _rows(connection, VectorRow, sql, (list(person_ids), model))}
 
 
 def index_delta(connection: Connection, model: str, after: int) -> tuple[int, list[tuple[int, bytes]], list[int]]:

@@ -134,6 +134,7 @@ class VectorRow:
     best_time: float | None
     best_box: list[float] | None
     best_quality: float | None
+    vector: bytes  # (D,) float32, as the index holds it
     vectors: bytes  # (K, D) float32 of its chips
 
 

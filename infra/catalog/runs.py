@@ -42,3 +42,8 @@ def record_stage(
            VALUES (%s, (SELECT id FROM asset WHERE sha256 = %s), %s, %s, %s, %s, now() - make_interval(secs => %s), %s, %s, %s, %s)""",
         (run_id, sha256, stage, span, key, outcome, seconds, seconds, size, attempt, error),
     )
+
+
+def note_search(connection: Connection, kind: str, *, who: str, parameters: Mapping[str, Any], hits: int) -> None:
+    """Note that somebody looked for a face or a person: thresholds and filters, never the photo."""
+    connection.execute("INSERT INTO search_audit (who, kind, parameters, hits) VALUES (%s, %s, %s, %s)", (who, kind, Jsonb(dict(parameters)), hits))

@@ -11,7 +11,7 @@ from rollcall.cli.opening import open_library
 from rollcall.cli.show import as_json_list, clock, note, person_words, share, short, show_json, show_line, show_table
 
 if TYPE_CHECKING:
-    from infra.catalog.lookups import AppearanceRow, PersonRow, TurnRow
+    from infra.catalog.rows import AppearanceRow, PersonRow, TurnRow
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Collection = Annotated[str | None, typer.Option("--collection", metavar="C", help="Only this collection.")]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from asd_core.errors import Unreadable, Unsupported
 from asd_core.media.probe import probe
+from asd_core.media.source import open_container
 from asd_core.records import MediaInfo, VideoTrack
 
 CLOCK = Fraction(1, 90_000)  # the time base of the copy's picture: fine enough for every frame rate
@@ -63,7 +64,7 @@ def write_rendition(
         raise Unsupported(f"{source.name} has neither picture nor sound to show")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with av.open(str(source)) as container, av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as copy:
+        with open_container(source) as container, av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as copy:
             picture = _Picture(copy, container, info, longest_side, draw, rows_below) if info.video else None
             sound = _Sound(copy, container, audio_track, info) if audio_track is not None else None
             for packet in container.demux([writer.stream for writer in (picture, sound) if writer is not None]):

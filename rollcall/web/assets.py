@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
 from asd_core.errors import NotFound
 from infra.catalog import lookups
-from infra.catalog.lookups import AssetRow
+from infra.catalog.rows import AssetRow
 from rollcall.api.document import Document, dumps
 from rollcall.library import Library
 from rollcall.web import views

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from infra.catalog import lookups
-from infra.catalog.lookups import PersonRow
+from infra.catalog.rows import PersonRow
 from rollcall.library import Library
 from rollcall.web.pages import render
 from rollcall.web.views import SHORT_ID
