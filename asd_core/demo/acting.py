@@ -20,11 +20,15 @@ def act(sound: NDArray[np.float32] | None, frames: int, *, seed: int) -> list[Po
     times = np.arange(frames) / GRID_HZ
     nod = np.convolve(opening, np.hanning(13) / np.hanning(13).sum(), mode="same") if frames > 13 else opening
     phases = rng.uniform(0, 2 * np.pi, 4)
-    sway_x = 0.050 * np.sin(2 * np.pi * 0.13 * times + phases[0]) + 0.020 * np.sin(2 * np.pi * 0.31 * times + phases[1])
-    sway_y = 0.022 * np.sin(2 * np.pi * 0.17 * times + phases[2]) + 0.012 * np.sin(2 * np.pi * 0.41 * times + phases[3]) + 0.05 * nod
+    sway_x = 0.050 * np.sin(2 * np.pi * 0.17 * times + phases[0]) + 0.026 * np.sin(2 * np.pi * 0.53 * times + phases[1])
+    sway_y = 0.026 * np.sin(2 * np.pi * 0.23 * times + phases[2]) + 0.018 * np.sin(2 * np.pi * 0.67 * times + phases[3]) + 0.05 * nod
+    smile = (
+        (1 - np.clip(3 * nod, 0, 1)) * 0.22 * np.sin(2 * np.pi * 0.37 * times + phases[1]) * np.sin(2 * np.pi * 0.11 * times + phases[3])
+    )  # nobody alive keeps quite still
     lids = _blinks(times, rng)
     return [
-        Pose(float(o), float(r), (float(x), float(y)), float(lid)) for o, r, x, y, lid in zip(opening, rounding, sway_x, sway_y, lids, strict=True)
+        Pose(float(o), float(r), (float(x), float(y)), float(lid))
+        for o, r, x, y, lid in zip(opening, rounding + smile, sway_x, sway_y, lids, strict=True)
     ]
 
 
