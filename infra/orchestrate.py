@@ -11,9 +11,12 @@ a hidden server of its own ("ephemeral mode": a quarter of a minute, and a wall 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -28,6 +31,7 @@ START_SECONDS = 180.0  # the first start makes the database: 12 s on an idle mac
 STOP_SECONDS = 10.0
 ATTEMPTS = 3  # somebody else may take the free port before the server does
 LOG_LIMIT = 16 << 20
+TEMPLATE_LIMIT = 4 << 20  # bytes: a database that is larger has been in use
 TAG = "rollcall"  # of all our flow runs
 
 QUIET = {
@@ -79,11 +83,13 @@ class PrefectServer:
         self._end_leftovers()
         self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._copy_template()
         for attempt in range(1, ATTEMPTS + 1):
             port = _free_port()
             process = self._launch(port)
             url = f"http://127.0.0.1:{port}/api"
             if self._wait_until_healthy(url, process):
+                self._keep_template()
                 return {"url": url, "port": port, "pid": process.pid, "started": process_start(process.pid)}
             _end(process.pid, process)
             if self._abandoned():
@@ -120,6 +126,26 @@ class PrefectServer:
             time.sleep(0.05)
         return False
 
+    def _copy_template(self) -> None:
+        """Begin a new home with a database that was migrated before: ten seconds of work are done once an installation, not once a home."""
+        template, database = _template(), self.data / "prefect.db"
+        if template.exists() and not database.exists():
+            part = database.with_suffix(".part")
+            with contextlib.suppress(OSError):
+                shutil.copyfile(template, part)
+                part.replace(database)
+
+    def _keep_template(self) -> None:
+        template, database = _template(), self.data / "prefect.db"
+        if template.exists() or (database.exists() and database.stat().st_size > TEMPLATE_LIMIT):
+            return
+        part = template.with_suffix(f".{os.getpid()}")
+        with contextlib.suppress(OSError, sqlite3.Error):
+            template.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.closing(sqlite3.connect(database, timeout=10)) as connection:
+                connection.execute("VACUUM INTO ?", (str(part),))
+            part.replace(template)
+
     def _end_leftovers(self) -> None:
         """End servers on this folder that no state file knows: their command was killed while they came up."""
         mark = f"PREFECT_HOME={self.data}".encode()
@@ -134,6 +160,10 @@ class PrefectServer:
     def _last_words(self) -> str:
         lines = [line for line in self.log.read_text(errors="replace")[-4096:].splitlines() if line.strip()] if self.log.exists() else []
         return lines[-1][:300] if lines else "it says nothing"
+
+
+def _template() -> Path:
+    return Path(sys.prefix) / "share" / "rollcall" / f"prefect-{importlib.metadata.version('prefect')}.db"
 
 
 def _free_port() -> int:
