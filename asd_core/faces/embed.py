@@ -22,7 +22,7 @@ class Embedder:
 
     Attributes:
         dimension: length of a vector.
-        thresholds: `verify_cosine`, `same_person_cosine`, `merge_cosine` of this model.
+        thresholds: the cosines of this model from which faces are one person, by purpose (benchmarks/calibrate_embedder.py).
         norm_is_quality: whether `embed` returns a quality.
     """
 

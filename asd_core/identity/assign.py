@@ -32,7 +32,7 @@ class AssignOptions:
         most_prototypes: kept looks of a person.
     """
 
-    library_cosine: float = 0.36
+    library_cosine: float = 0.42
     margin: float = 0.03
     best_share: float = 0.5
     most_prototypes: int = 8

@@ -36,8 +36,8 @@ class ClusterOptions:
         most_prototypes: kept looks of a person.
     """
 
-    same_person_cosine: float = 0.30
-    together_cosine: float = 0.70
+    same_person_cosine: float = 0.33
+    together_cosine: float = 0.60
     margin: float = 0.05
     best_share: float = 0.3
     continued_bonus: float = 0.15
