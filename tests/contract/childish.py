@@ -77,6 +77,10 @@ def eats() -> int:
         time.sleep(0.005)
 
 
+def devours() -> int:
+    return len(np.zeros(1 << 33, np.uint8))
+
+
 def noisy() -> int:
     for _ in range(60_000):
         os.write(2, b"x" * 100)

@@ -92,6 +92,8 @@ def test_time_is_limited(sandbox, name):
 def test_memory_is_limited(sandbox):
     with pytest.raises(DecodeLimit, match="memory"):
         sandbox.call(f"{CHILD}eats")
+    with pytest.raises(DecodeLimit, match="memory"):
+        sandbox.call(f"{CHILD}devours")
 
 
 def test_noise_harms_nothing(sandbox):
