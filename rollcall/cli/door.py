@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rollcall.cli import analyse, corrections, export, ingest, looks, models, search, services
+from rollcall.cli import analyse, corrections, doctor, export, ingest, looks, models, search, services
 from rollcall.cli.show import complain
 
 INTERRUPTED = 130
@@ -48,7 +48,7 @@ def _options(
     _debug = debug
 
 
-for group in (analyse, ingest, looks, search, corrections, export, models, services):
+for group in (analyse, ingest, looks, search, corrections, export, models, doctor, services):
     group.add_commands(app)
 
 

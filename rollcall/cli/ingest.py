@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rollcall.cli.opening import open_adapters, open_library
-from rollcall.cli.show import clock, complain, err, note, person_words, plain, show_json, show_line, show_table
+from rollcall.cli.show import clock, complain, err, note, person_words, plain, reason_words, show_json, show_line, show_table
 
 if TYPE_CHECKING:
     from flows.process_library import Summary
@@ -157,7 +157,9 @@ class _Lines:
         elif event.kind == "asset" and event.outcome != "skipped" and self._total:
             self._ended += 1
             took = f" ({event.seconds:.1f} s)" if event.outcome == "done" else ""
-            note(f"[{self._ended}/{self._total}] {event.asset}: {event.outcome}{took}{f': {event.reason}' if event.reason else ''}")
+            note(
+                f"[{self._ended}/{self._total}] {event.asset}: {event.outcome}{took}{f': {reason_words(event.asset, event.reason)}' if event.reason else ''}"
+            )
 
 
 class _Bars:
@@ -184,7 +186,7 @@ class _Bars:
             self._busy.pop(event.asset, None)
             self._progress.advance(self._task)
             if event.outcome in {"failed", "quarantined"}:
-                self._progress.console.print(f"{plain(event.asset)}: {event.outcome}: {plain(event.reason)}")
+                self._progress.console.print(f"{plain(event.asset)}: {event.outcome}: {reason_words(event.asset, event.reason)}")
         shown = [f"{plain(asset)[-28:]} {what}" for asset, what in list(self._busy.items())[:3]]
         self._progress.update(self._task, busy=" · ".join(shown))
 
@@ -218,7 +220,7 @@ def show_summary(summary: Summary, *, as_json: bool) -> None:
     troubled = [one for one in summary.results if one.state in {"failed", "quarantined"}]
     for one in troubled[:MOST_REASONS]:
         again = " (tried again by the next ingest)" if one.retryable else ""
-        show_line(f"  {plain(one.name)}: {one.state}: {plain(one.reason)}{again}{' (as before)' if one.earlier else ''}")
+        show_line(f"  {plain(one.name)}: {one.state}: {reason_words(one.name, one.reason)}{again}{' (as before)' if one.earlier else ''}")
     if len(troubled) > MOST_REASONS:
         show_line(f"  and {len(troubled) - MOST_REASONS} more: rollcall assets lists them")
     for term in summary.terms:

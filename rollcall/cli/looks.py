@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollcall.cli.opening import open_library
-from rollcall.cli.show import as_json_list, clock, note, person_words, share, short, show_json, show_line, show_table
+from rollcall.cli.show import as_json_list, clock, note, person_words, reason_words, share, short, show_json, show_line, show_table
 
 if TYPE_CHECKING:
     from infra.catalog.rows import AppearanceRow, PersonRow, TurnRow
@@ -61,7 +61,16 @@ def assets(as_json: AsJson = False, collection: Collection = None) -> None:
         note("The library is empty; rollcall ingest FOLDER fills it.")
         return
     cells = [
-        (r["asset"], short(r["asset_sha256"] or ""), r["state"], clock(r["duration"]), r["people"], r["turns"], clock(r["talk_time"]), r["reason"])
+        (
+            r["asset"],
+            short(r["asset_sha256"] or ""),
+            r["state"],
+            clock(r["duration"]),
+            r["people"],
+            r["turns"],
+            clock(r["talk_time"]),
+            reason_words(r["asset"], r["reason"]),
+        )
         for r in flat
     ]
     show_table(("asset", "hash", "state", "length", "people", "turns", "speech", "reason"), cells, right=("length", "people", "turns", "speech"))
@@ -105,7 +114,7 @@ def turns(asset: Annotated[str, typer.Argument(help="A name, a unique end of it,
         as_json_list(turn_object(row) for row in rows)
         return
     if not rows:
-        note(f"No turns in {found.name}: it is {found.state}{f' ({found.reason})' if found.reason else ''}.")
+        note(f"No turns in {found.name}: it is {found.state}{f' ({reason_words(found.name, found.reason)})' if found.reason else ''}.")
         return
     cells = [
         (clock(r.start), clock(r.end), who_words(r) + ("" if r.on_screen else " (off screen)"), f"{r.end - r.start:.1f}", f"{r.confidence:.2f}")

