@@ -74,15 +74,24 @@ def analyse_clip(path: Path, networks: Networks, options: AnalysisOptions | None
         MediaError: the file cannot be decoded. No faces, no speech, no sound and no picture are results, not errors.
     """
     options = options or AnalysisOptions(cluster=ClusterOptions().for_embedder(networks.embedder.thresholds))
+    begin = on_progress or (lambda stage, done, total: None)
+    begin("probe", 0, 1)
     info = probe(path)
     with ThreadPoolExecutor(1) as beside:
         hearing = beside.submit(hear, path, info, options.listen)
+        begin("look", 0, info.duration)
         seen = _look_at_all(path, info, networks, options, on_progress)
+        begin("listen", 0, 1)  # what it still takes after the picture
         sound = hearing.result()
+    begin("stitch", 0, 1)
     picture = stitch([seen], info, options.stitch)
+    begin("score", 0, 1)
     scores = score_tracks(picture.tracks, picture.visual, sound, networks.speaking, options.score)
+    begin("embed", 0, 1)
     embeddings = embed_tracks(picture.chips, networks.embedder)
+    begin("decide", 0, 1)
     spoken = decide(picture.tracks, scores, sound, options.turns)
+    begin("group", 0, 1)
     people = cluster(picture.tracks, embeddings, picture.chips, options.cluster)
     return gather(info, picture, sound, scores, embeddings, people, spoken, networks.models, options)
 

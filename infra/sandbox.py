@@ -56,6 +56,11 @@ def _resolve(name: str) -> Callable[..., Any]:
 # ---- the parent --------------------------------------------------------------------------------------------------------------
 
 
+def _search_path() -> list[str]:
+    """Where a child finds modules: what the parent has, made independent of the working folder."""
+    return [str(Path(entry).absolute()) if Path(entry).exists() else entry for entry in sys.path]
+
+
 class _Child:
     """One child process and its pipes; used by one call at a time."""
 
@@ -65,7 +70,7 @@ class _Child:
         options = {"answers": answers_child, "parent": os.getpid(), "preload": preload, "memory": memory}
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", BOOT, json.dumps([str(Path(p).absolute()) for p in sys.path]), json.dumps(options)],
+                [sys.executable, "-c", BOOT, json.dumps(_search_path()), json.dumps(options)],
                 stdin=subprocess.PIPE, stdout=self.noise, stderr=self.noise, pass_fds=(answers_child,), env=dict(environment), bufsize=0,
             )  # fmt: skip
         finally:
@@ -349,12 +354,13 @@ def _send(answers: typing.BinaryIO, kind: bytes, body: bytes) -> None:
 
 
 def _reporter(answers: typing.BinaryIO) -> Progress:
-    last = [-PROGRESS_SECONDS]
+    last = ("", -PROGRESS_SECONDS)
 
     def report(stage: str, done: float, total: float) -> None:
+        nonlocal last
         now = time.monotonic()
-        if done >= total or now - last[0] >= PROGRESS_SECONDS:
-            last[0] = now
+        if stage != last[0] or done >= total or now - last[1] >= PROGRESS_SECONDS:
+            last = stage, now
             _send(answers, PROGRESS, json.dumps([stage, float(done), float(total)]).encode())
 
     return report

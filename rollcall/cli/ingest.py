@@ -157,9 +157,8 @@ class _Lines:
         elif event.kind == "asset" and event.outcome != "skipped" and self._total:
             self._ended += 1
             took = f" ({event.seconds:.1f} s)" if event.outcome == "done" else ""
-            note(
-                f"[{self._ended}/{self._total}] {event.asset}: {event.outcome}{took}{f': {reason_words(event.asset, event.reason)}' if event.reason else ''}"
-            )
+            why = f": {reason_words(event.asset, event.reason)}" if event.reason else ""
+            note(f"[{self._ended}/{self._total}] {event.asset}: {event.outcome}{took}{why}")
 
 
 class _Bars:

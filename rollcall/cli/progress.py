@@ -15,7 +15,7 @@ LINE_SECONDS = 10.0  # between two plain lines of one stage
 
 
 class _Bar:
-    """A bar whose text is the present stage."""
+    """One bar: that of the present stage."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -25,7 +25,9 @@ class _Bar:
     def __call__(self, stage: str, done: float, total: float) -> None:
         with self._lock:
             if stage not in self._tasks:
-                self._tasks[stage] = self._progress.add_task(plain(stage), total=total or None)
+                for earlier in self._tasks.values():
+                    self._progress.remove_task(earlier)
+                self._tasks = {stage: self._progress.add_task(plain(stage), total=total or None)}
             self._progress.update(self._tasks[stage], completed=done, total=total or None)
 
 
