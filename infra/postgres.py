@@ -92,8 +92,13 @@ class EmbeddedPostgres:
     def stop(self, info: Info) -> None:
         """Stop fast (transactions are rolled back); where that hangs, at once, as in a crash."""
         pid = info["pid"] if self._runs(info) else self._postmaster() or min(self._ours(), default=None)
-        if pid is None:
-            return
+        if pid is not None:
+            self._end(pid)
+        if info:
+            with contextlib.suppress(OSError):  # nobody else would tidy up below /run
+                Path(info["socket"]).rmdir()
+
+    def _end(self, pid: int) -> None:
         for sign, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, sign)
