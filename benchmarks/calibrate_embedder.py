@@ -4,8 +4,9 @@
 
 5,851 pictures of 2,690 people. A *track* is one picture as a camera might have taken it: the face 20 to 80 pixels large, soft, compressed, aligned
 not quite right, three times, averaged. Two tracks of one person come from two photographs, often years apart: harder than within a
-programme, where thresholds at the same false-match rate keep more. The first three below leave out faces under `ClusterOptions.clear_size`, which
-bring no two people together. What is measured, and where it goes:
+programme, where thresholds at the same false-match rate keep more. The first three leave out faces
+smaller than `--clear-size` (24, or more for an embedder that takes all small faces for alike): those bring no two people together, and the
+manifest states the size as `clear_size`.
 
   same_person_cosine   track against track, 1 false match in 1,000 different pairs            people of one asset
   together_cosine      0.05 above 1 in a million of the same                                 mirrors and split screens against two people
@@ -124,9 +125,9 @@ def told(cosines: np.ndarray, same: np.ndarray, rate: float, sizes: np.ndarray |
     return row if sizes is None else row | {"by_size": by_size(cosines, same, sizes, threshold)}
 
 
-def measure(v: dict[str, np.ndarray]) -> dict[str, dict[str, object]]:
+def measure(v: dict[str, np.ndarray], clear_size: float) -> dict[str, dict[str, object]]:
     who, size, tracks = v["who"], v["size"], unit(v["frames"].sum(axis=1))
-    clear = size >= ClusterOptions().clear_size
+    clear = size >= clear_size
     left, right = np.triu_indices(int(clear.sum()), 1)
     same = who[clear][left] == who[clear][right]
     smaller = np.minimum(size[clear][left], size[clear][right])
@@ -197,6 +198,7 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, default=SHARED / "train" / "faces")
     parser.add_argument("--vectors", type=Path, help="keep the vectors here (.npz), or take them from here")
     parser.add_argument("--json", type=Path, help="write the measurements here")
+    parser.add_argument("--clear-size", type=float, default=ClusterOptions().clear_size, help="pixels from which a face may bring people together")
     told_to = parser.parse_args()
     cv2.setNumThreads(1)
     if told_to.vectors is not None and told_to.vectors.is_file():
@@ -206,10 +208,10 @@ def main() -> None:
         vectors = embed_all(embedder, told_to.faces)
         if told_to.vectors is not None:
             np.savez(told_to.vectors, **vectors)
-    rows = measure(vectors)
+    rows = measure(vectors, told_to.clear_size)
     if told_to.json is not None:
         told_to.json.write_text(json.dumps({"embedder": told_to.embedder, **rows}, indent=1) + "\n", encoding="utf-8")
-    print("[thresholds]")
+    print(f"[thresholds]\nclear_size = {told_to.clear_size:g}")
     for name, row in rows.items():
         others = f"{row['false_match_rate']:g} of {row['different_pairs']:,} others"
         print(f"{name} = {row['threshold']}  # found {row['found']:.2%} of {row['same_pairs']}, {others}")

@@ -6,7 +6,7 @@ Every hit carries its evidence: the cosine to the query, the threshold, the trac
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from asd_core.errors import ModelMismatch, RequestError, Unreadable
 from asd_core.faces.align import CHIP_SIZE, align_matrix, chip_quality, chip_worth
 from asd_core.faces.embed import Embedder
+from asd_core.identity.search import SearchOptions, find_tracks, photo_query, photo_views
 from asd_core.media.decode import read_frames
 from asd_core.media.photo import cut_patch, read_photo
 from asd_core.media.probe import probe
@@ -131,11 +132,10 @@ def _picture(path: Path, second: float | None) -> NDArray[np.uint8]:
 
 def _face(picture: NDArray[np.uint8], found: Detections, row: int, embedder: Embedder, number: int, faces: int) -> QueryFace:
     chip = cut_patch(picture, align_matrix(found.landmarks[row]), CHIP_SIZE)
-    vectors, _ = embedder.embed(np.stack([chip, chip[:, ::-1]]))  # with its mirror image: a photo has no other view of the face
-    mean = vectors.mean(axis=0)
+    vector = photo_query(embedder.embed(photo_views(chip))[0])
     x1, y1, x2, y2 = (float(v) for v in found.boxes[row])
     quality = chip_quality(chip_worth(found.boxes[row], found.landmarks[row], float(found.scores[row])), chip)
-    return QueryFace((mean / np.linalg.norm(mean)).astype(np.float32), (x1, y1, x2, y2), quality, number, faces)
+    return QueryFace(vector, (x1, y1, x2, y2), quality, number, faces)
 
 
 # ---- what is found -----------------------------------------------------------------------------------------------------------
@@ -144,11 +144,21 @@ def _face(picture: NDArray[np.uint8], found: Detections, row: int, embedder: Emb
 def search_face(face: QueryFace, adapters: Adapters, plan: Plan, *, threshold: float | None = None, collection: str | None = None) -> Found:
     """Return every moment of whoever looks like this face.
 
-    A track counts when its vector is at least as alike as the threshold. A person whom such a track belongs to is then known wherever the
-    library knows them.
+    A track counts when it is alike enough to the photo, or to the photo and the tracks that are (asd_core.identity.search). A person whom such
+    a track belongs to is then known wherever the library knows them.
+
+    Args:
+        face: see `query_face`.
+        adapters: of this command.
+        plan: says which embedder, and through its manifest from which cosine.
+        threshold: a cosine in place of the manifest's.
+        collection: only in this one.
     """
-    least = plan.assign.library_cosine if threshold is None else threshold
-    matches = {match.id for match in _index(adapters, plan).alike(face.vector[None], least)[0]}
+    options = SearchOptions().for_embedder(plan.models["embedder"].manifest.thresholds)
+    if threshold is not None:
+        options = replace(options, search_cosine=threshold, support_cosine=max(threshold, options.support_cosine))
+    index = _index(adapters, plan)
+    matches = {found.id: found.cosine for found in find_tracks(face.vector, index.alike, index.vector, options)}
     with adapters.catalog.reading() as connection:
         alike = lookups.vectors(connection, list(matches))
         persons = sorted({row.person_id for row in alike.values() if row.person_id is not None})
@@ -160,10 +170,13 @@ def search_face(face: QueryFace, adapters: Adapters, plan: Plan, *, threshold: f
             for vector_id, row in sorted(rows.items())
             if wanted is None or row.asset_sha256 in wanted
             for moment in _track_moments(
-                connection, row, _cosine(face.vector, row), through=None if vector_id in matches else row.person or row.person_id
+                connection,
+                row,
+                matches.get(vector_id, _cosine(face.vector, row)),
+                through=None if vector_id in matches else row.person or row.person_id,
             )
         ]
-    return Found(tuple(sorted(moments, key=lambda m: (m.asset, m.start, m.track_id or ""))), least)
+    return Found(tuple(sorted(moments, key=lambda m: (m.asset, m.start, m.track_id or ""))), options.search_cosine)
 
 
 def search_person(connection: Connection, person: PersonRow, *, collection: str | None = None) -> tuple[Moment, ...]:

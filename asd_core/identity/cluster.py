@@ -47,9 +47,10 @@ class ClusterOptions:
     most_prototypes: int = 4
 
     def for_embedder(self, thresholds: Mapping[str, float]) -> ClusterOptions:
-        """Return these options with the cosines of an embedder's manifest, where it states them."""
+        """Return these options with the cosines and the smallest clear face of an embedder's manifest, where it states them."""
         return replace(
             self,
+            clear_size=thresholds.get("clear_size", self.clear_size),
             same_person_cosine=thresholds.get("same_person_cosine", self.same_person_cosine),
             together_cosine=thresholds.get("together_cosine", self.together_cosine),
         )
