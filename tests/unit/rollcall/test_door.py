@@ -1,0 +1,160 @@
+"""The door of the command line: what it imports, how commands end, and that nothing but results goes to stdout."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.settings import child_environment
+
+ROOT = Path(__file__).parents[3]
+DOOR = "import sys; sys.argv[0] = 'rollcall'; from rollcall.cli import main; main()"
+HEAVY = (
+    "numpy",
+    "scipy",
+    "cv2",
+    "av",
+    "onnxruntime",
+    "faiss",
+    "prefect",
+    "psycopg",
+    "fastapi",
+    "pydantic",
+    "uvicorn",
+    "asd_core",
+    "infra",
+    "flows",
+    "tasks",
+)
+
+
+def rollcall(*arguments, home, check=None, **more):
+    """Run a command in a process of its own."""
+    environment = child_environment() | {"ROLLCALL_HOME": str(home), "COLUMNS": "120"}
+    done = subprocess.run(
+        [sys.executable, "-c", DOOR, *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **more,
+    )
+    if check is not None:
+        assert done.returncode == check, (done.stdout, done.stderr)
+    return done
+
+
+def test_help_loads_nothing_heavy(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", DOOR, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert loaded.isdisjoint(HEAVY), loaded & set(HEAVY)
+
+
+def test_every_command_of_the_design_is_there_with_an_example():
+    from typer.testing import CliRunner
+
+    from rollcall.cli.door import app
+
+    names = "analyse ingest assets turns people person name merge undo airtime search export models doctor retry demo bench serve up down"
+    listed = CliRunner().invoke(app, ["--help"]).output
+    for name in names.split():
+        assert f" {name} " in listed
+        told = CliRunner().invoke(app, [name, "--help"])
+        assert told.exit_code == 0
+        assert name == "models" or "Example:" in told.output, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ((), 2, ""),
+        (("analyse",), 2, "Missing argument"),
+        (("unknown",), 2, "No such command"),
+        (("search",), 2, "--image and --person"),
+        (("search", "--person", "x", "--face", "1"), 2, "--face"),
+        (("export", "a", "--format", "docx"), 2, "docx"),
+        (("export", "a", "--format", "overlay"), 2, "--output"),
+        (("name", "p"), 2, "--remove"),
+        (("ingest", "x", "--span-seconds", "7"), 2, "multiple of 10"),
+        (("analyse", "nowhere.mp4"), 1, "no such file: nowhere.mp4"),
+        (("analyse", "."), 1, "is a folder"),
+    ],
+)
+def test_how_commands_end(tmp_path, arguments, code, says):
+    done = rollcall(*arguments, home=tmp_path / "home", check=code)
+    assert says in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_errors_are_one_line(tmp_path):
+    assert rollcall("analyse", "nowhere.mp4", home=tmp_path, check=1).stderr == "rollcall: no such file: nowhere.mp4\n"
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    done = rollcall("analyse", tmp_path / "a.mp4", "--json", tmp_path / "no" / "such" / "a.json", home=tmp_path / "home", check=1)
+    assert "no such folder" in done.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"hello"])
+def test_what_is_no_media_is_one_line(tmp_path, content):
+    (tmp_path / "a.mp4").write_bytes(content)
+    done = rollcall("analyse", tmp_path / "a.mp4", home=tmp_path / "home")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("rollcall: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_setting_is_one_line(tmp_path):
+    (tmp_path / "rollcall.toml").write_text("wokers = 2\n")
+    done = rollcall("models", "list", home=tmp_path, check=1)
+    assert done.stderr.count("\n") == 1
+    assert "wokers" in done.stderr
+
+
+def test_reader_that_goes_away_makes_no_noise(tmp_path):
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{sys.executable} -c \"{DOOR}\" models list | head -c 10 | wc -c"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+
+
+def test_interrupt_ends_with_130_and_no_trace(tmp_path):
+    from rollcall.cli import door
+
+    code = """
+import sys
+sys.argv = ["rollcall", "models", "list"]
+import rollcall.cli.models as m
+from rollcall.cli import door
+def interrupted(*a): raise KeyboardInterrupt
+m.model_rows = interrupted
+door.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == door.INTERRUPTED
+    assert done.stderr == "rollcall: interrupted\n"
+
+
+def test_models_are_listed_with_their_terms(tmp_path):
+    rows = json.loads(rollcall("models", "list", "--json", home=tmp_path, check=0).stdout)
+    assert {"role", "name", "in_use", "licence", "commercial", "sha256", "path", "reason"} == set(rows[0])
+    assert {row["role"] for row in rows} >= {"detector", "speaking", "embedder"}
+
+
+def test_doctor_says_what_is_wrong_without_models(tmp_path):
+    done = rollcall("doctor", "--json", home=tmp_path)
+    about = {finding["about"]: finding for finding in json.loads(done.stdout)}
+    assert {"python", "packages", "home", "disk", "postgresql", "prefect", "detector", "speaking", "embedder", "gpu", "espeak-ng", "chromium"} <= set(
+        about
+    )
+    assert done.returncode == (1 if any(finding["verdict"] == "wrong" for finding in about.values()) else 0)
