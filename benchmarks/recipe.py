@@ -132,12 +132,12 @@ def link(faces: list[list[tuple[int, NDArray[np.float32]]]]) -> list[tuple[int, 
     while True:
         track: list[tuple[int, NDArray[np.float32]]] = []
         for found in left:
-            for face in found:
+            for place, face in enumerate(found):
                 if track and face[0] - track[-1][0] > MOST_MISSING:
                     break
                 if not track or (face[0] > track[-1][0] and _iou(face[1], track[-1][1]) > MIN_IOU):
                     track.append(face)
-                    found.remove(face)
+                    del found[place]
                     break
         if not track:
             return tracks
