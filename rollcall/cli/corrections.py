@@ -35,13 +35,13 @@ def name(
 
     Example:  rollcall name 3f9a1c02 "Grace Hopper"
     """
+    if (called is None) != remove:
+        raise typer.BadParameter("give a name, or --remove")
+    wanted = None if called is None else _checked_name(called)
     from infra.catalog import lookups
     from tasks.correct import state_fact
     from tasks.plan import make_plan
 
-    if (called is None) != remove:
-        raise typer.BadParameter("give a name, or --remove")
-    wanted = None if called is None else _checked_name(called)
     with open_adapters() as adapters:
         plan = make_plan(adapters.settings)
         with adapters.catalog.transaction(serial=True) as connection:

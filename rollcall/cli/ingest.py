@@ -43,12 +43,11 @@ def ingest(
 
     Example:  rollcall ingest ~/programmes --collection news
     """
+    span = _whole_marks(span_seconds)
     from flows.process_library import process_library
 
     with shown_events() as hear:
-        summary = process_library(
-            paths, collection=collection, workers=workers, direct=direct, span_seconds=_whole_marks(span_seconds), on_event=hear
-        )
+        summary = process_library(paths, collection=collection, workers=workers, direct=direct, span_seconds=span, on_event=hear)
     show_summary(summary, as_json=as_json)
     if show and not as_json:
         _show_where_to_look()

@@ -37,14 +37,14 @@ def search(
 
     Example:  rollcall search --image photo.jpg
     """
-    from infra.catalog import lookups, runs
-    from tasks.plan import make_plan
-    from tasks.search import query_face, search_face, search_person
-
     if (image is None) == (person is None):
         raise typer.BadParameter("name one of --image and --person")
     if person is not None and face is not None:
         raise typer.BadParameter("--face belongs to --image")
+    from infra.catalog import lookups, runs
+    from tasks.plan import make_plan
+    from tasks.search import query_face, search_face, search_person
+
     asked: dict[str, Any] = {"collection": collection, "speaking": speaking}
     with open_adapters() as adapters:
         if image is not None:

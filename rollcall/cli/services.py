@@ -74,7 +74,7 @@ def up() -> None:
     Example:  rollcall up
     """
     from infra import orchestrate, postgres
-    from infra.settings import ensure_home, load_settings
+    from infra.settings import child_environment, ensure_home, load_settings
 
     settings = load_settings()
     home = ensure_home(settings.home)
@@ -84,7 +84,7 @@ def up() -> None:
     else:
         show_line("PostgreSQL is the one that the settings name")
     if settings.prefect_api_url is None:
-        info = orchestrate.supervisor(home).pin()
+        info = orchestrate.supervisor(home, child_environment()).pin()
         show_line(f"Prefect is up: {str(info['url']).removesuffix('/api')}")
     else:
         show_line("Prefect is the one that the settings name")

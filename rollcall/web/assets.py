@@ -30,19 +30,22 @@ def library_page(request: Request, collection: str | None = None) -> HTMLRespons
     with library.catalog.reading() as connection:
         rows = lookups.list_assets(connection, collection=collection)
         collections = [name for name, _ in lookups.list_collections(connection)]
-    states = sorted(Counter(row.state for row in rows).items())
+        known = {row.sha256 for row in rows}
+        # Files that could not even be hashed have no asset; with a collection asked for, the others' are not its matter.
+        aside = [] if collection is not None else [row for row in lookups.list_quarantine(connection) if row.sha256 not in known]
+    states = sorted(Counter([row.state for row in rows] + ["quarantined"] * len(aside)).items())
     length = sum(row.duration or 0.0 for row in rows)
-    page = render(
-        request, "library.html", here="library", assets=rows, states=states, total_duration=length, collections=collections, collection=collection
-    )
-    return HTMLResponse(page)
+    shown = {"assets": rows, "aside": aside, "states": states, "total_duration": length, "collections": collections, "collection": collection}
+    return HTMLResponse(render(request, "library.html", here="library", **shown))
 
 
 @router.get("/assets/{sha256}")
 def asset_page(request: Request, sha256: Sha256) -> HTMLResponse:
     """Show one asset: video, boxes, who spoke when."""
     doc = _document(request, sha256)
-    shown = {"asset": doc["asset"], "turns": views.turn_rows(doc), "people": views.people_rows(doc), "models": doc["models"]}
+    people = views.people_rows(doc)
+    alive = sum(not person["still"] for person in people)
+    shown = {"asset": doc["asset"], "turns": views.turn_rows(doc), "people": people, "alive": alive, "models": doc["models"]}
     return HTMLResponse(render(request, "asset.html", **shown))
 
 

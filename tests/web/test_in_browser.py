@@ -82,7 +82,8 @@ def test_every_page_looks_right(browser, address, made, scheme):
         page.goto(f"/assets/{made.first}#t=0.5")
         playing(page)
         at(page, 0.5)
-        page.wait_for_timeout(300)
+        until(page, "!document.getElementById('video').seeking && document.getElementById('video').readyState >= 3")
+        page.wait_for_timeout(800)  # the player's own spinner fades
         shot(page, f"asset-{scheme}")
 
 
@@ -105,7 +106,7 @@ def test_boxes_lie_on_the_faces_green_while_they_speak(browser, address, made):
         scale = canvas.shape[1] / 320
         row = canvas[round(90 * scale)]
         left_of_t1, left_of_t2 = round(31.7 * scale), round(201.7 * scale)
-        b, g, r, a = row[left_of_t1 - 2 : left_of_t1 + 3].max(axis=0).astype(int)
+        _, g, r, a = row[left_of_t1 - 2 : left_of_t1 + 3].max(axis=0).astype(int)
         assert a > 200 and g > r + 60, "the speaker's box is green"
         _, g, r, a = row[left_of_t2 - 2 : left_of_t2 + 3].max(axis=0).astype(int)
         assert a > 200 and r > g + 60, "the listener's box is red"
