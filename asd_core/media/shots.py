@@ -23,6 +23,8 @@ _PEAK = 3  # instants within which only the largest step can be a cut
 _AROUND = 8  # instants on both sides that say how restless the picture is
 _FLASH = 6  # instants within which an old picture that returns makes a flash of a cut
 _HALVES = (5, 9, 14)  # half lengths of a gradual change, in instants
+_CHANGED = 12.0  # grey levels by which a cell has changed
+_FLAT = 1.0  # variance in squared grey levels below which a picture is as good as flat
 _APART = 5  # instants within which only the best gradual change counts
 
 Table = NDArray[np.float64]
@@ -33,9 +35,10 @@ class CutOptions:
     """What makes a change a cut; grey levels are root mean squares over 16 x 9 cells of 0..255."""
 
     step: float = 12.0  # grey levels that a hard cut changes at least
-    step_ratio: float = 2.0  # times the restlessness around it
-    lasting: float = 0.55  # share of its step by which a cut's two sides stay apart
+    step_ratio: float = 2.5  # times the restlessness around it
+    lasting: float = 0.7  # share of its step by which a cut's two sides stay apart
     gradual: float = 18.0  # grey levels between the ends of a dissolve or fade at least
+    extent: float = 0.35  # share of the picture that a hard cut changes at least: captions come and hands wave within a shot
     likeness: float = 0.6  # correlation of the ends of a dissolve at most
     mixture: float = 0.05  # share of the whole change that a picture within may be no mixture of the ends
 
@@ -68,7 +71,7 @@ class _Changes:
     """How far the pictures of a stretch are from each other, up to `CUT_REACH` apart."""
 
     def __init__(self, thumbnails: NDArray[np.uint8]) -> None:
-        cells = _cells(thumbnails)  # (T, C) whole numbers
+        self.cells = cells = _cells(thumbnails)  # (T, C)
         self.count, size = cells.shape
         sums = cells.sum(axis=1)
         products = cells @ cells.T  # exact: whole numbers below 2**53
@@ -82,6 +85,16 @@ class _Changes:
     def between(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> Table:
         """Return the distances in grey levels of pairs of instants; those beyond the ends are taken for the end."""
         return np.sqrt(self.squares[self.inside(left), self.inside(right)])
+
+    def extents(self) -> Table:
+        """Return (T,) the share of cells that differ from those an instant before by `_CHANGED` grey levels; 0 at the first."""
+        changed = np.abs(np.diff(self.cells, axis=0, prepend=self.cells[:1])) > _CHANGED
+        return changed.mean(axis=1)  # type: ignore[no-any-return]
+
+    def likeness(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> Table:
+        """Return the correlation of pairs of instants; near 0 where either is flat."""
+        left, right = self.inside(left), self.inside(right)
+        return self.products[left, right] / (np.sqrt(self.energy[left] * self.energy[right]) + _FLAT)  # type: ignore[no-any-return]
 
     def inside(self, instants: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.clip(instants, 0, self.count - 1)
@@ -101,10 +114,10 @@ def _hard_cuts(changes: _Changes, options: CutOptions) -> NDArray[np.bool_]:
     here = np.arange(changes.count)
     steps = changes.between(here - 1, here)  # (T,) 0 at the first
     offsets = np.array([k for k in range(-_AROUND, _AROUND + 1) if k])
-    beside = np.where(
-        (here[:, None] + offsets >= 0) & (here[:, None] + offsets < changes.count), steps[changes.inside(here[:, None] + offsets)], 0.0
-    )  # (T, 16)
-    restless = np.sort(beside, axis=1)[:, -4]  # the fourth largest: other cuts near by do not hide this one
+    exists = (here[:, None] + offsets >= 0) & (here[:, None] + offsets < changes.count)
+    beside = np.where(exists, steps[changes.inside(here[:, None] + offsets)], 0.0)  # (T, 16)
+    # The quieter side tells: a shot may begin or end with a rush. Its third largest, so that another cut near by does not hide this one.
+    restless = np.minimum(np.sort(beside[:, :_AROUND], axis=1)[:, -3], np.sort(beside[:, _AROUND:], axis=1)[:, -3])
     close = beside[:, np.abs(offsets) <= _PEAK]
     earlier = offsets[np.abs(offsets) <= _PEAK] < 0
     peak = (steps > np.where(earlier, close, -1.0).max(axis=1)) & (steps >= close.max(axis=1))
@@ -112,7 +125,8 @@ def _hard_cuts(changes: _Changes, options: CutOptions) -> NDArray[np.bool_]:
     returns = np.minimum(
         changes.between(here[:, None] - 1, here[:, None] + after).min(axis=1), changes.between(here[:, None] - 1 - after, here[:, None]).min(axis=1)
     )
-    return peak & (steps > options.step) & (steps > options.step_ratio * restless) & (returns > options.lasting * steps)
+    wide = changes.extents() >= options.extent
+    return peak & wide & (steps > options.step) & (steps > options.step_ratio * restless) & (returns > options.lasting * steps)
 
 
 def _gradual_cuts(changes: _Changes, hard: NDArray[np.bool_], options: CutOptions) -> NDArray[np.bool_]:
@@ -131,7 +145,7 @@ def _mixing(changes: _Changes, hard: NDArray[np.bool_], half: int, options: CutO
         return score
     first, last = here - half, here + half
     whole = changes.squares[first, last]  # (U,)
-    like = changes.products[first, last] / (np.sqrt(changes.energy[first] * changes.energy[last]) + 1.0)
+    like = changes.likeness(first, last)
     quiet = np.concatenate([[0], np.cumsum(hard)])
     able = (np.sqrt(whole) > options.gradual) & (like < options.likeness) & (quiet[last + 1] - quiet[first] == 0)
     here, first, last, whole = here[able], first[able], last[able], whole[able]
