@@ -20,6 +20,8 @@ from asd_core.identity.replay import Key, State, replay, resolve
 from asd_core.records import Anchor, Fact, Group, LibraryPerson, Minted, Partition, People, Track
 from asd_core.timeline import GRID_HZ, instant_time
 
+BLOCK = 128  # groups compared at a time: one product of some hundred looks is quick, and all at once would not fit
+
 
 @dataclass(frozen=True, slots=True)
 class AssignOptions:
@@ -156,10 +158,18 @@ def _likeness(left: Sequence[Group], right: Sequence[Group]) -> tuple[NDArray[np
         means = [np.stack([template(g.prototypes, g.support) for g in side]) for side in (ours, theirs)]
         mean[np.ix_(rows, columns)] = means[0] @ means[1].T
         looks = np.concatenate([g.prototypes for g in theirs])
-        starts = np.cumsum([0, *(len(g.prototypes) for g in theirs[:-1])])
-        for row, group in zip(rows, ours, strict=True):
-            best[row, columns] = np.maximum.reduceat((group.prototypes @ looks.T).max(axis=0), starts)
+        starts = _starts(theirs)
+        for block in range(0, len(rows), BLOCK):
+            few = ours[block : block + BLOCK]
+            cosines = np.concatenate([g.prototypes for g in few]) @ looks.T
+            most = np.maximum.reduceat(np.maximum.reduceat(cosines, starts, axis=1), _starts(few), axis=0)
+            best[np.ix_(rows[block : block + BLOCK], columns)] = most
     return mean.round(5), np.maximum(best, mean).round(5)
+
+
+def _starts(groups: Sequence[Group]) -> NDArray[np.int64]:
+    """Return where each group's looks begin when all are stacked."""
+    return np.cumsum([0, *(len(g.prototypes) for g in groups[:-1])])
 
 
 def _join_alike(groups: list[Group], state: State, options: AssignOptions) -> NDArray[np.int64]:
