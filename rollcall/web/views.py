@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rollcall.exports.words import people_labels, turn_label
+from rollcall.exports.words import people_labels
 
 Document = dict[str, Any]
 
-COLOURS = 8  # as many as rollcall.css has lanes; the last is grey and shared by the rest
+COLOURS = 8  # as many as rollcall.css has lanes; the last is grey: voices without a face
 SHORT_ID = 8  # characters of an id that are shown
 
 
@@ -41,20 +41,32 @@ def labels(document: Document) -> dict[str, str]:
 
 
 def lanes(document: Document) -> list[dict[str, Any]]:
-    """Return a lane for each person and unknown voice: those who speak first, by first turn; then those who are only seen."""
+    """Return a lane for each person and unknown voice: speakers by their first turn, then who is only seen, then voices without a face."""
     called = labels(document)
     seen: dict[str, list[list[float]]] = {}
     for track in document["tracks"]:
         seen.setdefault(track["people_id"], []).append([track["start"], track["end"]])
-    rows: dict[str, dict[str, Any]] = {}
+    spoken: dict[str, list[dict[str, Any]]] = {}
     for turn in document["turns"]:
-        key = turn["people_id"] or f"voice {turn['voice_id']}"
-        label = turn_label(turn, called) if turn["people_id"] else key
-        row = rows.setdefault(key, {"label": label, "seen": _joined(seen.get(key, [])), "turns": []})
-        row["turns"].append({name: turn[name] for name in ("start", "end", "on_screen", "confidence")})
-    for person in document["people"]:
-        rows.setdefault(person["id"], {"label": called[person["id"]], "seen": _joined(seen.get(person["id"], [])), "turns": []})
-    return [{"id": key, **row, "colour": min(place, COLOURS - 1)} for place, (key, row) in enumerate(rows.items())]
+        spoken.setdefault(lane_id(turn), []).append({name: turn[name] for name in ("start", "end", "on_screen", "confidence")})
+    speakers = [key for key in spoken if key in called]
+    silent = [person["id"] for person in document["people"] if person["id"] not in spoken]
+    voices = [key for key in spoken if key not in called]
+    return [
+        {
+            "id": key,
+            "label": called.get(key, key),
+            "seen": _joined(seen.get(key, [])),
+            "turns": spoken.get(key, []),
+            "colour": min(place, COLOURS - 2) if key in called else COLOURS - 1,
+        }
+        for place, key in enumerate([*speakers, *silent, *voices])
+    ]
+
+
+def lane_id(turn: dict[str, Any]) -> str:
+    """Return which lane a turn is in: its person's, or that of a voice."""
+    return turn["people_id"] or f"voice {turn['voice_id']}"
 
 
 def timeline(document: Document) -> dict[str, Any]:
@@ -100,7 +112,7 @@ def turn_rows(document: Document) -> list[dict[str, Any]]:
     persons = {person["id"]: person["person_id"] for person in document["people"]}
     rows = []
     for turn in document["turns"]:
-        colour, who = colours[turn["people_id"] or f"voice {turn['voice_id']}"]
+        colour, who = colours[lane_id(turn)]
         rows.append({**turn, "who": who, "colour": colour, "person_id": persons.get(turn["people_id"])})
     return rows
 

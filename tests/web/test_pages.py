@@ -43,7 +43,7 @@ def test_document_is_the_published_one(client, made):
 
 def test_timeline_has_a_lane_for_each_voice_and_face(client, made):
     told = client.get(f"/assets/{made.first}/timeline.json").json()
-    assert [lane["id"] for lane in told["lanes"]] == ["p1", "p2", "voice v1", "p3"]
+    assert [lane["id"] for lane in told["lanes"]] == ["p1", "p2", "p3", "voice v1"]
     assert told["lanes"][0]["turns"][0]["start"] == 0.2
     assert told["lanes"][0]["seen"] == [[0.0, 3.0]]
 
