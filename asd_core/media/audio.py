@@ -62,8 +62,8 @@ def _frames(path: Path, track: AudioTrack) -> Generator[AudioFrame]:
             raise Unreadable(f"{path.name}: stream {track.index} is no sound any more; the file has changed since it was probed.")
         set_aside(container, stream)
         for packet in read_packets(container, stream):
-            yield from decode_packet(stream.codec_context, packet)
-        yield from decode_packet(stream.codec_context, None)
+            yield from decode_packet(stream, packet)
+        yield from decode_packet(stream, None)
 
 
 class _Run:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,8 @@ __all__ = ["Frame", "read_frames"]
 
 FILL = 0.5  # seconds: how far beyond its presentation a frame may stand in for damaged neighbours
 STEPS_BACK = (0.0, 1.0, 5.0, 30.0)  # seconds before the span at which a keyframe is sought, in turn; then the beginning
+MAX_DAMAGES = 8  # after so many, one thread decodes the rest
+CALM = 1.0  # seconds after damage before a keyframe is trusted to several threads again
 
 
 class _Shown(NamedTuple):
@@ -36,6 +39,11 @@ class _Shown(NamedTuple):
     start: float
     end: float
     picture: Picture
+    key: bool  # decodable by itself, and undamaged
+
+
+class _Damaged(Exception):
+    """A decoder with several threads met damage."""
 
 
 def read_frames(path: Path, info: MediaInfo, *, start: float, end: float, threads: int = 1) -> Iterator[Frame]:
@@ -93,6 +101,38 @@ def _nearest(before: _Shown | None, after: _Shown | None, time: float) -> _Shown
 
 
 def _enter(path: Path, info: MediaInfo, track: VideoTrack, time: float, threads: int) -> Generator[_Shown]:
+    """Yield the pictures from one at or before `time` on (or from the beginning), the same whatever the number of threads.
+
+    Decoders conceal damage differently with several threads: from its first sign to the next sound keyframe one thread decodes.
+    """
+    last = -math.inf
+    for _ in range(MAX_DAMAGES if threads > 1 else 0):
+        try:
+            for shown in _from_keyframe(path, info, track, time, threads):
+                if shown.start > last:
+                    last = shown.start
+                    yield shown
+        except _Damaged:
+            pass
+        else:
+            return
+        damaged = max(time, last)
+        for shown in _from_keyframe(path, info, track, damaged, 1):
+            if shown.start <= last:
+                continue
+            if shown.key and shown.start > damaged + CALM:
+                time = shown.start
+                break
+            last = shown.start
+            yield shown
+        else:
+            return
+    for shown in _from_keyframe(path, info, track, time, 1):
+        if shown.start > last:
+            yield shown
+
+
+def _from_keyframe(path: Path, info: MediaInfo, track: VideoTrack, time: float, threads: int) -> Generator[_Shown]:
     """Yield the pictures from a sound keyframe on that is presented at or before `time`, or from the beginning."""
     for back in STEPS_BACK:
         target = time - back
@@ -109,10 +149,14 @@ def _enter(path: Path, info: MediaInfo, track: VideoTrack, time: float, threads:
 
 
 def _decode(path: Path, info: MediaInfo, track: VideoTrack, target: float | None, threads: int) -> Generator[_Shown]:
-    """Yield every picture in presentation order: from the first sound keyframe that a seek to `target` leads to, or (None) all."""
+    """Yield every picture in presentation order: from the first sound keyframe that a seek to `target` leads to, or (None) all.
+
+    Raises:
+        _Damaged: with several threads, at the first sign of damage.
+    """
     with open_container(path) as container:
-        stream = container.streams[track.index]
-        if not isinstance(stream, VideoStream):
+        stream = container.streams[track.index] if track.index < len(container.streams) else None
+        if not isinstance(stream, VideoStream) or stream.time_base is None:
             raise Unreadable(f"{path.name}: stream {track.index} is no picture any more; the file has changed since it was probed.")
         set_aside(container, stream)
         stream.thread_type = "AUTO"
@@ -123,20 +167,32 @@ def _decode(path: Path, info: MediaInfo, track: VideoTrack, target: float | None
                 container.seek(int((target + info.origin) / stream.time_base), stream=stream, backward=True)
             except (av.error.FFmpegError, OSError):
                 return
-        frames = _frames(container, stream)
+        frames = _frames(container, stream, strict=threads > 1)
         if target is not None:
-            frames = itertools.dropwhile(lambda frame: not frame.key_frame or frame.is_corrupt, frames)
+            frames = itertools.dropwhile(lambda frame: not _is_sound_key(frame), frames)
         if track.interlaced:
             # The filter looks at the picture before: the first one after a seek would differ from the same one in a full pass.
             frames = itertools.islice(_deinterlace(frames), 0 if target is None else 1, None)
         yield from _present(frames, info, track)
 
 
-def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Yield what the decoder gives, stepping over packets that it refuses."""
-    for packet in read_packets(container, stream):
-        yield from decode_packet(stream.codec_context, packet)
-    yield from decode_packet(stream.codec_context, None)
+def _is_sound_key(frame: VideoFrame) -> bool:
+    return frame.key_frame and not frame.is_corrupt
+
+
+def _frames(container: InputContainer, stream: VideoStream, *, strict: bool) -> Iterator[VideoFrame]:
+    """Yield what the decoder gives, stepping over packets that it refuses, or (`strict`) stopping there with `_Damaged`."""
+    for packet in itertools.chain(read_packets(container, stream), [None]):
+        if strict and packet is not None and packet.is_corrupt:  # known before the decoder sees it, which may then say nothing
+            raise _Damaged
+        try:
+            frames = decode_packet(stream, packet, strict=strict)
+        except av.error.FFmpegError as error:
+            raise _Damaged from error
+        for frame in frames:
+            if strict and frame.is_corrupt:
+                raise _Damaged
+            yield frame
 
 
 def _present(frames: Iterator[VideoFrame], info: MediaInfo, track: VideoTrack) -> Iterator[_Shown]:
@@ -144,14 +200,14 @@ def _present(frames: Iterator[VideoFrame], info: MediaInfo, track: VideoTrack) -
     step = 1 / track.frame_rate
     last: _Shown | None = None
     for frame in frames:
-        if frame.pts is not None and frame.time_base is not None:
+        if frame.pts is not None and frame.time_base:
             start = presentation_time(frame.pts, frame.time_base, info.origin)
         else:
             start = last.end if last is not None else track.start
         if last is not None and start <= last.start:
             continue
         length = presentation_time(frame.duration, frame.time_base, 0.0) if frame.duration and frame.time_base else step
-        last = _Shown(start, start + length, Picture(frame, track))
+        last = _Shown(start, start + length, Picture(frame, track), _is_sound_key(frame))
         yield last
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import av.container
@@ -105,13 +106,12 @@ def _read_head(path: Path, container: av.container.InputContainer, streams: list
     taken = 0
     beginning: float | None = None
     for stream in streams:
-        stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
     for packet in read_packets(container, *streams):
         stream, state = packet.stream, seen[packet.stream_index]
         _note(packet, state)
         if _wants(stream, state):
-            _take(path, state, decode_packet(stream.codec_context, packet), packet)
+            _take(path, state, decode_packet(stream, packet), packet)
         taken += packet.size
         if state.stamps and state.first is not None:
             beginning = state.stamps[0] if beginning is None else beginning
@@ -124,10 +124,10 @@ def _read_head(path: Path, container: av.container.InputContainer, streams: list
             return
     for stream in streams:  # short files: what the decoders still hold
         if _wants(stream, seen[stream.index]):
-            _take(path, seen[stream.index], decode_packet(stream.codec_context, None), None)
+            _take(path, seen[stream.index], decode_packet(stream, None), None)
 
 
-def packet_seconds(packet: Packet, otherwise: float) -> float:
+def packet_seconds(packet: Packet[Any], otherwise: float) -> float:
     """Return the packet's presentation in container seconds, its decoding time for want of that, else `otherwise`."""
     stamp = packet.pts if packet.pts is not None else packet.dts
     return otherwise if stamp is None or packet.time_base is None else presentation_time(stamp, packet.time_base, 0.0)
@@ -141,7 +141,7 @@ def _rate_known(stream: VideoStream | AudioStream, state: _Seen) -> bool:
     return stream.type != "video" or len(state.stamps) >= RATE_PACKETS
 
 
-def _note(packet: Packet, state: _Seen) -> None:
+def _note(packet: Packet[Any], state: _Seen) -> None:
     """Write down a packet's stamps."""
     state.packets += 1
     if packet.is_discard or packet.time_base is None:
@@ -156,7 +156,7 @@ def _note(packet: Packet, state: _Seen) -> None:
     state.last = end if state.last is None else max(state.last, end)
 
 
-def _take(path: Path, state: _Seen, frames: list[VideoFrame | AudioFrame], packet: Packet | None) -> None:
+def _take(path: Path, state: _Seen, frames: list[VideoFrame | AudioFrame], packet: Packet[Any] | None) -> None:
     """Keep decoded frames, and the time of the earliest."""
     for frame in frames:
         if isinstance(frame, VideoFrame):

@@ -10,10 +10,15 @@ import av
 import av.container
 import av.error
 import av.stream
-from av.codec.context import CodecContext
+from av.audio.stream import AudioStream
 from av.packet import Packet
+from av.video.stream import VideoStream
 
 from asd_core.errors import Unreadable, Unsupported
+
+# The decoders' own chatter about damaged bytes would fill a log; what matters of it comes back as errors. Set on the library's side: a
+# Python callback would need the interpreter's lock in decoder threads, and closing a file while they log would then never end.
+av.logging.set_libav_level(av.logging.PANIC)
 
 MAX_SIDE = 8192  # pixels: beyond 8K UHD a header is hostile or nothing here can afford it
 MAX_PIXELS = MAX_SIDE * MAX_SIDE
@@ -46,7 +51,7 @@ def open_container(path: Path) -> av.container.InputContainer:
         raise Unreadable(f"{path.name}: not a video or sound file, or damaged beyond use; check the file or its source.") from error
 
 
-def read_packets(container: av.container.InputContainer, *streams: av.stream.Stream) -> Iterator[Packet]:
+def read_packets(container: av.container.InputContainer, *streams: av.stream.Stream) -> Iterator[Packet[Any]]:
     """Yield the packets of the given streams to the end of the file, stepping over stretches that cannot be read.
 
     Flush packets are left out: end a decoder with `decode_packet(context, None)`.
@@ -74,11 +79,21 @@ def set_aside(container: av.container.InputContainer, *wanted: av.stream.Stream)
             stream.discard = av.stream.Discard.all
 
 
-def decode_packet(context: CodecContext, packet: Packet | None) -> list[Any]:
-    """Return the frames that a packet (None: the end) gives; none where it is damaged."""
+def decode_packet(stream: VideoStream | AudioStream, packet: Packet[Any] | None, *, strict: bool = False) -> list[Any]:
+    """Return the frames that a packet (None: the end) gives; none where it is damaged.
+
+    Raises:
+        av.error.FFmpegError: it is damaged and `strict` is set.
+    """
     try:
-        return list(context.decode(packet))
+        frames = list(stream.codec_context.decode(packet))
     except av.error.MemoryError:
         raise
-    except (av.error.FFmpegError, OSError, ValueError):
+    except av.error.FFmpegError:
+        if strict:
+            raise
         return []
+    for frame in frames:
+        if not frame.time_base and stream.time_base:  # PyAV leaves it out on what a decoder still held at the end
+            frame.time_base = stream.time_base
+    return frames
