@@ -29,6 +29,7 @@ from infra.supervise import Info, Supervisor, process_start
 
 START_SECONDS = 180.0  # the first start makes the database: 12 s on an idle machine
 STOP_SECONDS = 10.0
+DRAIN_SECONDS = 10.0
 ATTEMPTS = 3  # somebody else may take the free port before the server does
 LOG_LIMIT = 16 << 20
 TEMPLATE_LIMIT = 4 << 20  # bytes: a database that is larger has been in use
@@ -54,6 +55,8 @@ Sqlite.begin_transaction = lambda self, session, with_for_update=False: begin(se
 sys.argv[0] = "prefect"
 runpy.run_module("prefect", run_name="__main__")
 """
+
+_started: dict[int, subprocess.Popen[bytes]] = {}  # by this process: it must reap them
 
 
 def supervisor(home: Path, environment: Mapping[str, str] | None = None, *, abandoned: Callable[[], bool] | None = None) -> Supervisor:
@@ -91,7 +94,7 @@ class PrefectServer:
             if self._wait_until_healthy(url, process):
                 self._keep_template()
                 return {"url": url, "port": port, "pid": process.pid, "started": process_start(process.pid)}
-            _end(process.pid, process)
+            _end(process.pid)
             if self._abandoned():
                 raise Unavailable("the Prefect server is not needed any more")
             if attempt == ATTEMPTS:
@@ -112,11 +115,13 @@ class PrefectServer:
         mode = "wb" if self.log.exists() and self.log.stat().st_size > LOG_LIMIT else "ab"
         environment = {**self._environment, **QUIET, **SERVER, "PREFECT_HOME": str(self.data), "HOME": str(self.data)}
         with self.log.open(mode) as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-c", BOOT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.data,
                 start_new_session=True,  # Ctrl-C is for the command; the server ends when its last user does
             )  # fmt: skip
+        _started[process.pid] = process
+        return process
 
     def _wait_until_healthy(self, url: str, process: subprocess.Popen[bytes]) -> bool:
         deadline = time.monotonic() + START_SECONDS
@@ -179,7 +184,7 @@ def healthy(url: str) -> bool:
     return False
 
 
-def _end(pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
+def _end(pid: int) -> None:
     """Ask a process to end, then make it, and wait until it has gone."""
     started = process_start(pid)
     for sign, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
@@ -188,9 +193,11 @@ def _end(pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
             if started is not None and process_start(pid) == started:
                 os.kill(pid, sign)
         while process_start(pid) == started and started is not None and time.monotonic() < deadline:
-            if process is not None:
-                process.poll()
+            if pid in _started:
+                _started[pid].poll()
             time.sleep(0.02)
+    if pid in _started and _started[pid].poll() is not None:
+        del _started[pid]
 
 
 def prepare(home: Path) -> None:
@@ -209,10 +216,14 @@ def connected(url: str, home: Path, key: str | None = None) -> Iterator[None]:
     Flow heartbeats are off: each flow run would wait up to a second for its heartbeat's thread, and what was killed is found otherwise.
     """
     prepare(home)
+    from prefect.events.worker import EventsWorker
     from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: url, PREFECT_API_KEY: key, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
+        try:
+            yield
+        finally:
+            EventsWorker.drain_all(timeout=DRAIN_SECONDS, at_exit=True)  # task runs travel as events, in the background
 
 
 def bury_lost_runs(is_lost: Callable[[Sequence[str]], bool]) -> int:

@@ -1,0 +1,59 @@
+"""kill -9 anywhere, then again: the same library, row for row."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from infra import orchestrate
+from infra.settings import child_environment, ensure_home
+from tests.flow import libraries
+from tests.flow.libraries import SHORT_CLIPS, content, differences, folder_of_clips
+
+pytestmark = [pytest.mark.models, pytest.mark.media, pytest.mark.service]
+
+POINTS = [
+    ("probe", "during"), ("look", "before"), ("look", "during"), ("listen", "during"), ("stitch", "after"), ("score", "before"), ("embed", "after"),
+    ("decide", "after"), ("group", "before"), ("identify", "before"), ("identify", "after"), ("publish", "after"),
+]  # fmt: skip  # identify stands inside the publishing transaction
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, media):
+    return folder_of_clips(tmp_path_factory.mktemp("killed") / "media", media, *SHORT_CLIPS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder, tmp_path_factory):
+    home = tmp_path_factory.mktemp("undisturbed") / "home"
+    assert libraries.finish(libraries.start(home, folder, direct=True, workers=1))[0] == 0
+    return content(home)
+
+
+@pytest.mark.timeout(600)
+def test_killed_in_every_stage_directly(folder, undisturbed, tmp_path):
+    home = tmp_path / "home"
+    for point in POINTS:
+        code, _ = libraries.finish(libraries.start(home, folder, kill=point, direct=True, workers=1))
+        assert code == -9, point
+    code, events = libraries.finish(libraries.start(home, folder, direct=True))
+    assert code == 0
+    assert differences(undisturbed, content(home)) == {}
+    assert sum(cached for _, _, cached in events[-1]["states"].values()) > 0  # what was whole was kept
+    assert libraries.processes_of(home) == []
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("point", [("look", "during"), ("identify", "after")], ids=["look", "identify"])
+def test_killed_under_prefect(folder, undisturbed, tmp_path, point):
+    home = ensure_home(tmp_path / "home")
+    supervisor = orchestrate.supervisor(home, child_environment())
+    with supervisor.use() as info:
+        assert libraries.finish(libraries.start(home, folder, kill=point, workers=2))[0] == -9
+        assert libraries.finish(libraries.start(home, folder, workers=1))[0] == 0
+        time.sleep(2)
+        states = [run["state_name"] for run in libraries.prefect(info["url"], "flow_runs")]
+    assert differences(undisturbed, content(home)) == {}
+    assert "Running" not in states and "Crashed" in states
+    assert libraries.processes_of(home) == []

@@ -1,0 +1,177 @@
+"""A library of short real clips: directly and through Prefect, again, changed, beside bad files, interrupted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+
+import pytest
+
+from asd_core.errors import Unavailable, Unreadable
+from flows.process_library import process_library
+from infra import orchestrate
+from infra.settings import child_environment, ensure_home, load_settings
+from tasks.runner import Orchestrated
+from tasks.stage import Retry
+from tests.flow import libraries
+from tests.flow.libraries import SHORT_CLIPS, content, differences, folder_of_clips
+
+pytestmark = [pytest.mark.models, pytest.mark.media, pytest.mark.service]
+
+
+def settings_of(home, **told):
+    return load_settings(home=home, **told)
+
+
+def of_stages(events, outcome):
+    return sorted({event.stage for event in events if event.kind == "stage" and event.outcome == outcome})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, media):
+    """Two short clips, one of them twice, a text file with a film's ending, and a text file."""
+    folder = folder_of_clips(tmp_path_factory.mktemp("library") / "media", media, *SHORT_CLIPS)
+    (folder / "season").mkdir()
+    shutil.copy2(folder / SHORT_CLIPS[0], folder / "season" / "again.mp4")
+    (folder / "broken.mp4").write_text("this is no film")
+    (folder / "notes.txt").write_text("notes")
+    for file in folder.rglob("*.*"):
+        os.utime(file, (1e9, 1e9))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def directly(folder, tmp_path_factory):
+    """The home of a direct run with two workers, its events and its summary."""
+    home, events = tmp_path_factory.mktemp("direct") / "home", []
+    summary = process_library([folder], direct=True, workers=2, span_seconds=60, on_event=events.append, settings=settings_of(home))
+    return home, events, summary
+
+
+@pytest.fixture(scope="module")
+def orchestrated(folder, tmp_path_factory):
+    """The home of a run through Prefect, one worker and other spans; its events and summary, and what Prefect's API then says."""
+    home, events = tmp_path_factory.mktemp("prefect") / "home", []
+    with orchestrate.supervisor(ensure_home(home), child_environment()).use() as info:
+        summary = process_library([folder], workers=1, span_seconds=10, on_event=events.append, settings=settings_of(home))
+        time.sleep(3)  # task runs reach the API as events, in the background
+        flows, tasks = libraries.prefect(info["url"], "flow_runs"), libraries.prefect(info["url"], "task_runs")
+    return home, events, summary, flows, tasks
+
+
+def test_every_file_has_its_end(directly):
+    _, _, summary = directly
+    assert {one.name: one.state for one in summary.results} == {
+        SHORT_CLIPS[0]: "done", SHORT_CLIPS[1]: "done", "season/again.mp4": "skipped", "broken.mp4": "quarantined",
+    }  # fmt: skip
+    (bad,) = summary.failed
+    assert bad.reason and "\n" not in bad.reason
+    assert summary.ignored == 1
+
+
+def test_prefect_and_direct_give_the_same_library(directly, orchestrated):
+    assert differences(content(directly[0]), content(orchestrated[0])) == {}
+
+
+def test_runs_and_stages_are_seen_in_prefects_api(orchestrated):
+    _, _, _, flows, tasks = orchestrated
+    states = {run["name"]: run["state_name"] for run in flows}
+    assert states == {"ingest library": "Completed", SHORT_CLIPS[0]: "Completed", SHORT_CLIPS[1]: "Completed", "broken.mp4": "Failed"}
+    of_film = {run["id"] for run in flows if run["name"] == SHORT_CLIPS[0]}
+    stages = {run["name"]: run["state_name"] for run in tasks if run["flow_run_id"] in of_film}
+    assert stages == dict.fromkeys(
+        ["probe", "look 0-0", "listen", "stitch", "score", "embed", "decide", "group", "identify", "publish"], "Completed"
+    )  # fmt: skip
+
+
+def test_again_nothing_is_done_and_no_server_is_started(directly, folder, monkeypatch):
+    home, *_ = directly
+    monkeypatch.setattr(orchestrate.PrefectServer, "start", lambda self: pytest.fail("not needed"))
+    before, events = content(home), []
+    summary = process_library([folder], on_event=events.append, settings=settings_of(home))
+    assert [one.state for one in summary.results if one.name != "broken.mp4"] == ["skipped"] * 3
+    assert all(one.earlier for one in summary.of("quarantined")) and not summary.failed
+    assert of_stages(events, "made") == of_stages(events, "cached") == []
+    assert differences(before, content(home)) == {}
+
+
+def test_a_changed_threshold_repeats_only_what_reads_it(directly, folder):
+    home, *_ = directly
+    events = []
+    told = settings_of(home, decide={"price": 5.5})
+    summary = process_library([folder], direct=True, on_event=events.append, settings=told)
+    assert {one.state for one in summary.results if one.name in SHORT_CLIPS} == {"done"}
+    assert of_stages(events, "made") == ["decide", "identify", "publish"]
+    assert "look" not in of_stages(events, "cached")
+    process_library([folder], direct=True, settings=settings_of(home))  # as it was, for the tests that follow
+
+
+def test_a_missing_analysis_is_made_again(directly, folder):
+    home, *_ = directly
+    before = content(home)
+    shutil.rmtree(home / "objects")
+    events = []
+    process_library([folder], direct=True, on_event=events.append, settings=settings_of(home))
+    assert "look" in of_stages(events, "made")
+    assert differences(before, content(home)) == {}
+
+
+def test_prefect_retries_transient_errors_only(tmp_path):
+    home, tries = ensure_home(tmp_path / "home"), {"passing": 0, "lasting": 0}
+
+    def passing(attempt):
+        tries["passing"] += 1
+        if attempt < 3:
+            raise Unavailable("away for a moment")
+        return "made"
+
+    def lasting(attempt):
+        tries["lasting"] += 1
+        raise Unreadable("no media")
+
+    with orchestrate.supervisor(home, child_environment()).use() as info, orchestrate.connected(info["url"], home):
+        runner = Orchestrated(("test",))
+
+        def body():
+            runner.stage("passing", Retry((0.1, 0.1, 0.1)), passing, stopped=lambda: False)
+            runner.stage("there", Retry((0.1,)), lambda attempt: "cached", stopped=lambda: False)
+            runner.stage("lasting", Retry((0.1, 0.1, 0.1)), lasting, stopped=lambda: False)
+
+        with pytest.raises(Unreadable):
+            runner.flow("process-asset", "a film", body)
+        time.sleep(3)
+        tasks = {run["name"]: (run["state_name"], run["run_count"]) for run in libraries.prefect(info["url"], "task_runs")}
+    assert tries == {"passing": 3, "lasting": 1}
+    assert tasks == {"passing": ("Completed", 3), "there": ("Cached", 1), "lasting": ("Failed", 1)}
+    assert libraries.processes_of(home) == []
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "prefect"])
+def test_ctrl_c_leaves_nothing_running_and_nothing_half(media, tmp_path, direct):
+    home, folder = tmp_path / "home", folder_of_clips(tmp_path / "media", media, *SHORT_CLIPS, "sitcom_group_friends.mp4")
+    process = libraries.start(home, folder, direct=direct, workers=2)
+    for line in process.stdout:
+        if '"kind": "progress"' in line and '"look"' in line:
+            break
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    code, _ = libraries.finish(process, timeout=60)
+    assert code == 130
+    assert time.monotonic() - began < 15
+    assert libraries.processes_of(home) == []
+    states = {row[1]: row[4] for row in content(home)["asset"]}
+    assert set(states.values()) <= {"new", "done"} and "new" in states.values()
+    code, events = libraries.finish(libraries.start(home, folder, direct=True))
+    assert code == 0 and {state for state, *_ in events[-1]["states"].values()} <= {"done", "skipped"}
+
+
+def test_two_commands_share_one_server(media, tmp_path):
+    home = tmp_path / "home"
+    folders = [folder_of_clips(tmp_path / str(n), media, name) for n, name in enumerate(SHORT_CLIPS)]
+    both = [libraries.start(home, folder, workers=1) for folder in folders]
+    ended = [libraries.finish(process) for process in both]
+    assert [code for code, _ in ended] == [0, 0]
+    assert sorted(row[4] for row in content(home)["asset"]) == ["done", "done"]
+    assert libraries.processes_of(home) == []
