@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 OUT = ROOT / "out" / "accuracy"
 COLLARS = (0.0, 0.25, 0.5)  # pyannote's: seconds in all around an edge, half on each side; md-eval's 0.25 is 0.5 here
+ORDER = ("label", "exact", "hand", "vad", "none")  # kinds of truth, firmest first
 ROLES = ("detector", "speaking", "embedder")
 UNSEEN_SCORE = -20.0  # of a given box that no track covers
 RECIPE_CODE = (
@@ -71,7 +72,7 @@ def main() -> None:
     if not (SHARED / "media" / "clips").is_dir():
         sys.exit("The accuracy report needs the clips of ../shared/media and the models of ../shared/models.")
     networks = open_networks({role: find(role, [ModelFolder(SHARED / "models")]) for role in ROLES}, open_session)
-    clips = sorted((SHARED / "media" / "clips").glob("*.mp4"), key=lambda clip: (_truth(clip)["confidence"] == "none", clip.name))
+    clips = sorted((SHARED / "media" / "clips").glob("*.mp4"), key=lambda clip: (ORDER.index(_truth(clip)["confidence"]), clip.name))
     rows = []
     for clip in clips:
         if arguments.only and clip.stem not in arguments.only:

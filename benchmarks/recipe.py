@@ -1,7 +1,7 @@
 """The reference recipe, re-implemented plainly on the same networks: what the public demos of the TalkNet family do with a video.
 
-25 frames a second by repeating and dropping; the detector on every frame; tracks by IoU over 0.5 to the last box, at most 10 frames
-missing, more than 10 long; straight lines through gaps; a median of 13 over centres and sizes; crops of 224 of which the middle 112 is
+25 frames a second by repeating and dropping; the detector on every frame; tracks by IoU over 0.5 to the last box, boxes at most
+10 frames apart, more than 10 of them; straight lines through gaps; a median of 13 over centres and sizes; crops of 224 of which the middle 112 is
 kept; all three graphs on windows of 1 to 6 s, averaged, rounded to 0.1; a mean over five frames; above 0 is speech. Shots are cut as
 PySceneDetect's content detector does it. Left out are the detours through the disk (re-encoded video, a JPEG for each frame, an XVID
 file for each crop), which change nothing but the time it takes, and it has no people: a track is whom it shows.
@@ -32,7 +32,7 @@ from asd_core.speech.mfcc import mfcc_rows
 RATE = 25
 SAMPLE_HZ = 16000
 MIN_IOU = 0.5
-MOST_MISSING = 10
+MOST_APART = 10
 SHORTEST = 10
 MEDIAN = 13
 CROP_SCALE = 0.40
@@ -133,7 +133,7 @@ def link(faces: list[list[tuple[int, NDArray[np.float32]]]]) -> list[tuple[int, 
         track: list[tuple[int, NDArray[np.float32]]] = []
         for found in left:
             for place, face in enumerate(found):
-                if track and face[0] - track[-1][0] > MOST_MISSING:
+                if track and face[0] - track[-1][0] > MOST_APART:
                     break
                 if not track or (face[0] > track[-1][0] and _iou(face[1], track[-1][1]) > MIN_IOU):
                     track.append(face)
