@@ -97,7 +97,6 @@ class DecideSettings(Section):
     overlap: float | None = None
     price: float | None = Field(None, ge=0)
     certain: float | None = Field(None, gt=0)
-    blur: float | None = Field(None, ge=0)
     voice_floor: float | None = Field(None, ge=0, le=1)
     longest_pause: float | None = Field(None, ge=0)
     shortest_turn: float | None = Field(None, ge=0)
