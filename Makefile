@@ -7,7 +7,7 @@ LOCK := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint lock accuracy benchmark-speed clean
+.PHONY: help setup run test lint lock accuracy search-accuracy benchmark-speed clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -40,6 +40,9 @@ lock: setup  ## resolve the version ranges of pyproject.toml anew into requireme
 
 accuracy: setup  ## docs/accuracy.md: ours beside the reference recipe on the labelled clips of ../shared/media
 	$(BIN)/python -m benchmarks.accuracy
+
+search-accuracy: setup  ## docs/search.md: each test photograph against a library of the labelled clips
+	$(BIN)/python -m benchmarks.search
 
 benchmark-speed: setup  ## speed, share of the floor, memory, ratio to the reference recipe
 	$(BIN)/python -m benchmarks.speed
