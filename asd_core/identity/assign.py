@@ -25,16 +25,18 @@ BLOCK = 128  # groups compared at a time: one product of some hundred looks is q
 
 @dataclass(frozen=True, slots=True)
 class AssignOptions:
-    """What makes two groups one person. The cosine belongs to an embedder: see `for_embedder`.
+    """What makes two groups one person. Cosines belong to an embedder: see `for_embedder`.
 
     Attributes:
         library_cosine: likeness of two groups from which they are joined (false matches of about 1 in 10,000 pairs).
+        poor_cosine: the same for a group that is not identifiable: poor views are alike to each other, whoever they show.
         margin: how much more alike a group must be to its person than to a rival who cannot be the same person.
         best_share: weight of the most alike pair of looks beside the average.
         most_prototypes: kept looks of a person.
     """
 
     library_cosine: float = 0.42
+    poor_cosine: float = 0.60
     margin: float = 0.03
     best_share: float = 0.5
     most_prototypes: int = 8
@@ -45,8 +47,12 @@ class AssignOptions:
         return self.library_cosine - self.margin
 
     def for_embedder(self, thresholds: Mapping[str, float]) -> AssignOptions:
-        """Return these options with the cosine of an embedder's manifest, where it states one."""
-        return replace(self, library_cosine=thresholds.get("library_cosine", self.library_cosine))
+        """Return these options with the cosines of an embedder's manifest, where it states them."""
+        return replace(
+            self,
+            library_cosine=thresholds.get("library_cosine", self.library_cosine),
+            poor_cosine=thresholds.get("together_cosine", self.poor_cosine),
+        )
 
 
 def groups_of(asset: str, people: People, tracks: Sequence[Track]) -> tuple[Group, ...]:
@@ -224,7 +230,7 @@ def _attach(groups: Sequence[Group], labels: NDArray[np.int64], options: AssignO
         )
         best = int(fits.argmax())
         rival = float(np.delete(fits, best).max(initial=-1.0))
-        if fits[best] >= options.library_cosine and fits[best] - rival >= options.margin:
+        if fits[best] >= options.poor_cosine and fits[best] - rival >= options.margin:
             attached[k] = known[best]
     return attached
 

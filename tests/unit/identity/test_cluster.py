@@ -155,3 +155,13 @@ def test_order_of_tracks_does_not_matter_and_each_has_one_person(seed: int, rand
     given_out = [t for p in people.people for t in p.track_ids]
     assert len(given_out) == len(set(given_out))
     assert {t.id for t in scene.tracks if not t.still} <= set(given_out)
+
+
+def test_support_means_the_same_whatever_an_embedder_calls_quality() -> None:
+    scene = Scene()
+    scene.add(face(0), start=0)
+    scene.add(face(0, noise=0.1), start=100)
+    own = scene.people().people[0].support
+    norms = Embeddings("m", tuple(scene.vectors), tuple(np.full(3, 17.0, np.float32) for _ in scene.tracks))
+    assert np.allclose(cluster(scene.tracks, norms, scene.chips, OPTIONS).people[0].support, own)
+    assert np.isclose(own.sum(), 6 * 0.5)
