@@ -50,6 +50,9 @@ class Calibration:
 class ScoreOptions:
     """How the head is moved over a track.
 
+    Chosen on the training tracks: with LR-ASD's TalkSet weights the six lengths give a diarization error of 9.8 % in scenes of listeners and
+    changing speakers, 6 s alone 12.7 %; with its AVA weights 12.7 % and 13.1 %. All of it costs 3 % of the visual encoder.
+
     windows: lengths in seconds; each has one vote.
     overlap: share of a window that the next one covers too, in [0, 1). Without overlap the scores jump where windows meet.
     taper: seconds at both ends of a window over which its vote rises from nothing; there the recurrent layer lacks context.
