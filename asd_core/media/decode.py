@@ -33,6 +33,12 @@ MAX_DAMAGES = 8  # after so many, one thread decodes the rest
 CALM = 1.0  # seconds after damage before a keyframe is trusted to several threads again
 
 
+# Bare streams carry no time stamps: a seek would count from nothing. Program streams stamp packs, not pictures: after a seek the first
+# group of pictures bears the wrong ones.
+_NO_SEEK = {"h264", "hevc", "mpegvideo", "m4v", "vc1", "obu", "avs2"}
+_LATE_STAMPS = {"mpeg"}
+
+
 class _Shown(NamedTuple):
     """A decoded picture and its presentation in seconds on the asset's clock."""
 
@@ -134,7 +140,7 @@ def _enter(path: Path, info: MediaInfo, track: VideoTrack, time: float, threads:
 
 def _from_keyframe(path: Path, info: MediaInfo, track: VideoTrack, time: float, threads: int) -> Generator[_Shown]:
     """Yield the pictures from a sound keyframe on that is presented at or before `time`, or from the beginning."""
-    for back in STEPS_BACK:
+    for back in STEPS_BACK if info.container not in _NO_SEEK else ():
         target = time - back
         if target <= track.start + FILL:
             break
@@ -170,6 +176,8 @@ def _decode(path: Path, info: MediaInfo, track: VideoTrack, target: float | None
         frames = _frames(container, stream, strict=threads > 1)
         if target is not None:
             frames = itertools.dropwhile(lambda frame: not _is_sound_key(frame), frames)
+            if info.container in _LATE_STAMPS:
+                frames = itertools.dropwhile(lambda frame: not _is_sound_key(frame), itertools.islice(frames, 1, None))
         if track.interlaced:
             # The filter looks at the picture before: the first one after a seek would differ from the same one in a full pass.
             frames = itertools.islice(_deinterlace(frames), 0 if target is None else 1, None)

@@ -43,7 +43,7 @@ def fold(samples: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float
     if len(names) <= 2 or not all(name in _FOLD for name in names):
         return samples
     weights = np.array([_FOLD[name] for name in names], np.float32)  # (C, 2)
-    return weights.T @ samples
+    return np.asarray(weights.T @ samples, np.float32)
 
 
 class Mixdown:
@@ -60,7 +60,7 @@ class Mixdown:
         """Return a block (C, S) as (S,); a single channel passes as it is."""
         channels, length = samples.shape
         if channels == 1:
-            return samples[0]
+            return np.asarray(samples[0], np.float32)
         before = self._weights.get(channels)
         now = _block_weights(samples)
         if now is None:
@@ -71,7 +71,7 @@ class Mixdown:
             ramp = min(RAMP_SAMPLES, length)
             glide = np.arange(ramp, dtype=np.float32) / ramp
             mono[:ramp] = (before @ samples[:, :ramp]) * (1 - glide) + mono[:ramp] * glide
-        return mono
+        return np.asarray(mono, np.float32)
 
 
 def _block_weights(samples: NDArray[np.float32]) -> NDArray[np.float32] | None:
@@ -85,4 +85,4 @@ def _block_weights(samples: NDArray[np.float32]) -> NDArray[np.float32] | None:
         correlation = float(np.mean(samples[0].astype(np.float64) * samples[1])) / float(levels[0] * levels[1])
         if correlation < OPPOSITE:
             weights[1] = -weights[1]
-    return weights
+    return np.asarray(weights, np.float32)

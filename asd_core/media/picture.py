@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ _BT601 = (0.299, 0.114)
 _SMALL = 256 * 256  # pixels
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
-Plane = NDArray[np.uint8] | NDArray[np.uint16]
+Plane = NDArray[Any]  # (h, w) uint8, or uint16 for more than eight bits
 
 
 class Picture:
@@ -58,7 +59,7 @@ class Picture:
     def warp_luma(self, matrix: Affine, size: int) -> NDArray[np.uint8]:
         """Return a (size, size) grey patch; `matrix` maps upright pixels to patch pixels. Outside lies `GREY`."""
         y = self._look()[0]
-        region, to_region = _crop(y, compose(self._to_coded(), cv2.invertAffineTransform(matrix)), size)
+        region, to_region = _crop(y, compose(self._to_coded(), _inverse(matrix)), size)
         if region is None:
             return np.full((size, size), GREY, np.uint8)
         return _warp(_to_full(_to_eight(region, self._depth), self._full_range), to_region, size, GREY)
@@ -66,7 +67,7 @@ class Picture:
     def warp_colour(self, matrix: Affine, size: int) -> NDArray[np.uint8]:
         """Return a (size, size, 3) RGB patch; `matrix` maps upright pixels to patch pixels. Outside is black."""
         planes = self._look()
-        to_coded = compose(self._to_coded(), cv2.invertAffineTransform(matrix))
+        to_coded = compose(self._to_coded(), _inverse(matrix))
         patches = []
         for index, plane in enumerate(planes):
             region, to_region = _crop(plane, compose(self._subsampling(plane), to_coded), size)
@@ -97,7 +98,7 @@ class Picture:
 
     def _upright(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         turn = _TURNS.get(self._track.rotation)
-        return image if turn is None else cv2.rotate(image, turn)
+        return image if turn is None else np.asarray(cv2.rotate(image, turn), np.uint8)
 
     def _to_coded(self) -> Affine:
         """Return the map from pixels of the upright picture to pixels of the luma plane."""
@@ -111,8 +112,8 @@ class Picture:
 
     def _to_rgb(self, planes: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         if len(planes) == 1:
-            return cv2.cvtColor(_to_full(planes[0], self._full_range), cv2.COLOR_GRAY2RGB)
-        return cv2.transform(cv2.merge(planes), _rgb_matrix(self._weights, self._full_range))
+            return np.asarray(cv2.cvtColor(_to_full(planes[0], self._full_range), cv2.COLOR_GRAY2RGB), np.uint8)
+        return np.asarray(cv2.transform(cv2.merge(planes), _rgb_matrix(self._weights, self._full_range)), np.uint8)
 
 
 class Frame:
@@ -174,7 +175,7 @@ def _view(plane: object, depth: int) -> Plane:
     line, width, height = plane.line_size, plane.width, plane.height  # type: ignore[attr-defined]
     dtype = np.uint8 if depth == 8 else np.uint16
     rows = np.frombuffer(plane, dtype, count=line // dtype().itemsize * height)  # type: ignore[call-overload]
-    return rows.reshape(height, -1)[:, :width]  # type: ignore[no-any-return]
+    return np.asarray(rows.reshape(height, -1)[:, :width])
 
 
 @functools.lru_cache(maxsize=64)
@@ -188,6 +189,10 @@ def _upright_to_coded(width: int, height: int, coded_width: int, coded_height: i
         edges = np.array([[0, x, 0], [-y, 0, coded_height]]) if rotation == 90 else np.array([[0, -x, coded_width], [y, 0, 0]])
     edges[:, 2] += edges[:, :2].sum(axis=1) / 2 - 0.5  # from edges to pixel centres at whole numbers
     return edges
+
+
+def _inverse(matrix: Affine) -> Affine:
+    return np.asarray(cv2.invertAffineTransform(matrix), np.float64)
 
 
 def _crop(plane: Plane, to_plane: Affine, size: int) -> tuple[Plane | None, Affine]:
@@ -222,7 +227,8 @@ def _whole_blocks(low: int, high: int, limit: int, factor: int) -> tuple[int, in
 
 def _warp(region: NDArray[np.uint8], to_region: Affine, size: int, outside: int) -> NDArray[np.uint8]:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(region, to_region, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=outside)
+    patch = cv2.warpAffine(region, to_region, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=outside)
+    return np.asarray(patch, np.uint8)
 
 
 def _scale(plane: Plane, size_wh: tuple[int, int]) -> Plane:
@@ -242,7 +248,7 @@ def _scale(plane: Plane, size_wh: tuple[int, int]) -> Plane:
 
 
 def _to_eight(image: Plane, depth: int) -> NDArray[np.uint8]:
-    return image if image.dtype == np.uint8 else cv2.convertScaleAbs(image, alpha=1 / (1 << (depth - 8)))
+    return image if image.dtype == np.uint8 else np.asarray(cv2.convertScaleAbs(image, alpha=1 / (1 << (depth - 8))), np.uint8)
 
 
 _TO_FULL = np.clip(np.round((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
@@ -252,7 +258,7 @@ def _to_full(image: NDArray[np.uint8], full_range: bool) -> NDArray[np.uint8]:
     """Return grey values over 0..255; a copy unless they already are and own their memory."""
     if full_range:
         return image if image.base is None else image.copy()
-    return cv2.LUT(image, _TO_FULL)
+    return np.asarray(cv2.LUT(image, _TO_FULL), np.uint8)
 
 
 @functools.lru_cache(maxsize=16)

@@ -171,6 +171,10 @@ def _read_tail(path: Path, container: av.container.InputContainer, streams: list
 
     A file cut short has no packets where its header promises them; the search goes back until it meets some.
     """
+    if not any(seen[stream.index].stamps for stream in streams):  # a bare stream: its packets can only be counted
+        for packet in read_packets(container, *streams):
+            _note(packet, seen[packet.stream_index])
+        return
     begin = min(state.first for state in seen.values() if state.first is not None)
     promised = max((_promised_end(container, stream, seen[stream.index]) for stream in streams), default=begin)
     main = streams[0]
@@ -238,6 +242,7 @@ def _describe_video(path: Path, stream: VideoStream, state: _Seen, origin: float
     rate = _frame_rate(stream, state)
     first = state.first or 0.0
     shown = max((float(f.time) for f in state.frames if f.time is not None), default=first) + 1 / rate
+    counted = first + state.packets / rate if not state.stamps else first
     return VideoTrack(
         index=stream.index,
         codec=stream.codec.canonical_name,
@@ -251,7 +256,7 @@ def _describe_video(path: Path, stream: VideoStream, state: _Seen, origin: float
         frame_rate=rate,
         interlaced=any(f.interlaced_frame for f in state.frames if isinstance(f, VideoFrame)),
         start=first - origin,
-        duration=max(state.last or 0.0, shown) - first,
+        duration=max(state.last or 0.0, shown, counted) - first,
     )
 
 

@@ -84,17 +84,17 @@ class _Changes:
 
     def between(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> Table:
         """Return the distances in grey levels of pairs of instants; those beyond the ends are taken for the end."""
-        return np.sqrt(self.squares[self.inside(left), self.inside(right)])
+        return np.asarray(np.sqrt(self.squares[self.inside(left), self.inside(right)]), np.float64)
 
     def extents(self) -> Table:
         """Return (T,) the share of cells that differ from those an instant before by `_CHANGED` grey levels; 0 at the first."""
         changed = np.abs(np.diff(self.cells, axis=0, prepend=self.cells[:1])) > _CHANGED
-        return changed.mean(axis=1)  # type: ignore[no-any-return]
+        return np.asarray(changed.mean(axis=1), np.float64)
 
     def likeness(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> Table:
         """Return the correlation of pairs of instants; near 0 where either is flat."""
         left, right = self.inside(left), self.inside(right)
-        return self.products[left, right] / (np.sqrt(self.energy[left] * self.energy[right]) + _FLAT)  # type: ignore[no-any-return]
+        return np.asarray(self.products[left, right] / (np.sqrt(self.energy[left] * self.energy[right]) + _FLAT), np.float64)
 
     def inside(self, instants: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.clip(instants, 0, self.count - 1)
@@ -106,7 +106,7 @@ def _cells(thumbnails: NDArray[np.uint8]) -> Table:
     side = _CELL if min(height, width) >= _CELL else 1
     whole = thumbnails[:, : height // side * side, : width // side * side].astype(np.float64)
     blocks = whole.reshape(count, height // side, side, width // side, side).sum(axis=(2, 4))
-    return blocks.reshape(count, -1) / side**2  # type: ignore[no-any-return]
+    return np.asarray(blocks.reshape(count, -1) / side**2, np.float64)
 
 
 def _hard_cuts(changes: _Changes, options: CutOptions) -> NDArray[np.bool_]:
@@ -126,7 +126,8 @@ def _hard_cuts(changes: _Changes, options: CutOptions) -> NDArray[np.bool_]:
         changes.between(here[:, None] - 1, here[:, None] + after).min(axis=1), changes.between(here[:, None] - 1 - after, here[:, None]).min(axis=1)
     )
     wide = changes.extents() >= options.extent
-    return peak & wide & (steps > options.step) & (steps > options.step_ratio * restless) & (returns > options.lasting * steps)
+    found = peak & wide & (steps > options.step) & (steps > options.step_ratio * restless) & (returns > options.lasting * steps)
+    return np.asarray(found, np.bool_)
 
 
 def _gradual_cuts(changes: _Changes, hard: NDArray[np.bool_], options: CutOptions) -> NDArray[np.bool_]:
@@ -134,7 +135,8 @@ def _gradual_cuts(changes: _Changes, hard: NDArray[np.bool_], options: CutOption
     scores = np.max([_mixing(changes, hard, half, options) for half in _HALVES], axis=0)
     padded = np.pad(scores, _APART)
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _APART + 1)  # (T, 11)
-    return (scores > 0) & (scores > windows[:, :_APART].max(axis=1)) & (scores >= windows[:, _APART + 1 :].max(axis=1))  # type: ignore[no-any-return]
+    best = (scores > windows[:, :_APART].max(axis=1)) & (scores >= windows[:, _APART + 1 :].max(axis=1))
+    return np.asarray(best & (scores > 0), np.bool_)
 
 
 def _mixing(changes: _Changes, hard: NDArray[np.bool_], half: int, options: CutOptions) -> Table:
