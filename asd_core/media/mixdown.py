@@ -49,8 +49,8 @@ def fold(samples: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float
 class Mixdown:
     """Weights that follow the channels from block to block.
 
-    Each block's channels share the level equally among those that are heard; of two sides in opposite phase one is turned over. Between
-    blocks weights glide. Deterministic: a block depends on itself and the weights before it.
+    Two sides share the level equally if both are heard; if they are in opposite phase one is turned over. Of more channels each counts by
+    its power. Between blocks weights glide. Deterministic: a block depends on itself and the weights before it.
     """
 
     def __init__(self) -> None:
@@ -79,9 +79,12 @@ def _block_weights(samples: NDArray[np.float32]) -> NDArray[np.float32] | None:
     levels = np.sqrt(np.mean(np.square(samples, dtype=np.float64), axis=1))  # (C,)
     if levels.size == 0 or levels.max() < FLOOR:
         return None
+    if len(levels) > 2:  # unnamed channels: microphones, or a layout that nobody wrote down; the loudest lead, copies share
+        powers = np.square(levels)
+        return np.asarray(powers / powers.sum(), np.float32)
     heard = levels > SILENT_SHARE * levels.max()
     weights = heard.astype(np.float32) / np.float32(heard.sum())
-    if len(levels) == 2 and heard.all():
+    if heard.all():
         correlation = float(np.mean(samples[0].astype(np.float64) * samples[1])) / float(levels[0] * levels[1])
         if correlation < OPPOSITE:
             weights[1] = -weights[1]

@@ -116,8 +116,9 @@ def _hard_cuts(changes: _Changes, options: CutOptions) -> NDArray[np.bool_]:
     offsets = np.array([k for k in range(-_AROUND, _AROUND + 1) if k])
     exists = (here[:, None] + offsets >= 0) & (here[:, None] + offsets < changes.count)
     beside = np.where(exists, steps[changes.inside(here[:, None] + offsets)], 0.0)  # (T, 16)
-    # The quieter side tells: a shot may begin or end with a rush. Its third largest, so that another cut near by does not hide this one.
-    restless = np.minimum(np.sort(beside[:, :_AROUND], axis=1)[:, -3], np.sort(beside[:, _AROUND:], axis=1)[:, -3])
+    # The quieter side tells: a shot may begin or end with a rush.
+    restless = np.minimum(_third_largest(beside[:, :_AROUND], exists[:, :_AROUND]), _third_largest(beside[:, _AROUND:], exists[:, _AROUND:]))
+    restless = np.where(np.isfinite(restless), restless, 0.0)
     close = beside[:, np.abs(offsets) <= _PEAK]
     earlier = offsets[np.abs(offsets) <= _PEAK] < 0
     peak = (steps > np.where(earlier, close, -1.0).max(axis=1)) & (steps >= close.max(axis=1))
@@ -128,6 +129,12 @@ def _hard_cuts(changes: _Changes, options: CutOptions) -> NDArray[np.bool_]:
     wide = changes.extents() >= options.extent
     found = peak & wide & (steps > options.step) & (steps > options.step_ratio * restless) & (returns > options.lasting * steps)
     return np.asarray(found, np.bool_)
+
+
+def _third_largest(steps: Table, exists: NDArray[np.bool_]) -> Table:
+    """Return for each row the third largest step, so that another cut near by does not count; infinite where fewer exist."""
+    ordered = np.sort(np.where(exists, steps, -1.0), axis=1)[:, -3]
+    return np.where(ordered >= 0, ordered, np.inf)
 
 
 def _gradual_cuts(changes: _Changes, hard: NDArray[np.bool_], options: CutOptions) -> NDArray[np.bool_]:
