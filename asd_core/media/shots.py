@@ -25,6 +25,7 @@ _FLASH = 6  # instants within which an old picture that returns makes a flash of
 _HALVES = (5, 9, 14)  # half lengths of a gradual change, in instants
 _CHANGED = 12.0  # grey levels by which a cell has changed
 _FLAT = 1.0  # variance in squared grey levels below which a picture is as good as flat
+_BAND = 2 * max(_HALVES)  # instants: no two pictures further apart are compared
 _APART = 5  # instants within which only the best gradual change counts
 
 Table = NDArray[np.float64]
@@ -74,7 +75,7 @@ class _Changes:
         self.cells = cells = _cells(thumbnails)  # (T, C)
         self.count, size = cells.shape
         sums = cells.sum(axis=1)
-        products = cells @ cells.T  # exact: whole numbers below 2**53
+        products = _near_products(cells)
         centred = (products * size - sums[:, None] * sums[None, :]) / size**2  # covariance
         self.energy = np.maximum(np.diagonal(centred), 0.0)  # (T,) variance
         self.products = centred
@@ -107,6 +108,19 @@ def _cells(thumbnails: NDArray[np.uint8]) -> Table:
     whole = thumbnails[:, : height // side * side, : width // side * side].astype(np.float64)
     blocks = whole.reshape(count, height // side, side, width // side, side).sum(axis=(2, 4))
     return np.asarray(blocks.reshape(count, -1) / side**2, np.float64)
+
+
+def _near_products(cells: Table) -> Table:
+    """Return the (T, T) inner products of instants up to `_BAND` apart, 0 beyond; exact in any order, being whole numbers over 2**8.
+
+    By diagonals: a full matrix product is more work, and its threads cost six times the product itself.
+    """
+    count = len(cells)
+    products = np.zeros((count, count))
+    for apart in range(min(count, _BAND + 1)):
+        here = np.arange(count - apart)
+        products[here, here + apart] = products[here + apart, here] = np.einsum("tc,tc->t", cells[: count - apart], cells[apart:])
+    return products
 
 
 def _hard_cuts(changes: _Changes, options: CutOptions) -> NDArray[np.bool_]:
