@@ -31,8 +31,8 @@ class SearchOptions:
         supporters: at most so many sure tracks join the query.
     """
 
-    search_cosine: float = 0.38
-    support_cosine: float = 0.44
+    search_cosine: float = 0.35
+    support_cosine: float = 0.39
     supporters: int = 3
 
     def for_embedder(self, thresholds: Mapping[str, float]) -> SearchOptions:
