@@ -100,6 +100,8 @@ def _by_place(clip: Path, people: Sequence[str], tracks: Sequence[FoundTrack]) -
 
 
 def _by_stills(clip: Path, stills: dict[str, Path], tracks: Sequence[FoundTrack], networks: Any) -> list[str | None]:
+    if not stills:
+        return [None] * len(tracks)
     faces = _faces_of(clip, tracks, networks)
     known = {person: vector for person, path in stills.items() if (vector := _face_of_still(path, networks)) is not None}
     names: list[str | None] = []
