@@ -7,7 +7,7 @@ LOCK := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint lock accuracy search-accuracy benchmark-speed clean
+.PHONY: help setup run test lint lock accuracy search-accuracy variants benchmark-speed clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -43,6 +43,9 @@ accuracy: setup  ## docs/accuracy.md: ours beside the reference recipe on the la
 
 search-accuracy: setup  ## docs/search.md: each test photograph against a library of the labelled clips
 	$(BIN)/python -m benchmarks.search
+
+variants: setup  ## docs/variants.md: one clip in many containers, codecs, rates and geometries gives the same turns
+	$(BIN)/python -m benchmarks.variants
 
 benchmark-speed: setup  ## speed, share of the floor, memory, ratio to the reference recipe
 	$(BIN)/python -m benchmarks.speed
