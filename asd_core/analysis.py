@@ -121,7 +121,7 @@ def gather(
         embeddings=embeddings,
         chips=picture.chips,
         people=people,
-        turns=assemble(spoken, people, sound.audio_track, options.turns),
+        turns=assemble(spoken, people, sound.audio_track, info.duration, options.turns),
         models=models,
         settings=settings,
     )

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from asd_core.faces.align import thin_chips
 from asd_core.faces.track import join
-from asd_core.records import Block, BlockTrack, Chips, KindSpan, Look, MediaInfo, Shot, Span, Stitched, Track
-from asd_core.timeline import MARK_INSTANTS, instant_time, union
+from asd_core.records import Block, BlockTrack, Chips, KindSpan, Look, MediaInfo, Shot, Stitched, Track
+from asd_core.timeline import MARK_INSTANTS, instant_time, instants_span, union
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def stitch(looks: Sequence[Look], info: MediaInfo, options: StitchOptions | None
         )
         for number, w in enumerate(kept, start=1)
     )
-    return Stitched(shots, _black(blocks, options), tracks, tuple(w.visual for w in kept), tuple(w.chips for w in kept))
+    return Stitched(shots, _black(blocks, info, options), tracks, tuple(w.visual for w in kept), tuple(w.chips for w in kept))
 
 
 def _shots(blocks: Sequence[Block], info: MediaInfo) -> tuple[Shot, ...]:
@@ -133,8 +133,8 @@ def _all_chips(parts: Sequence[Chips]) -> Chips:
     )
 
 
-def _black(blocks: Sequence[Block], options: StitchOptions) -> tuple[KindSpan, ...]:
+def _black(blocks: Sequence[Block], info: MediaInfo, options: StitchOptions) -> tuple[KindSpan, ...]:
     luma = np.concatenate([b.luma for b in blocks])
     dark = luma[(luma[:, 1] < options.black_luma) & (luma[:, 2] < options.black_flatness), 0].astype(np.int64)
-    spans = union([Span(instant_time(int(i)), instant_time(int(i) + 1)) for i in dark], gap=1e-6)
+    spans = union([instants_span(int(i), 1, duration=info.duration) for i in dark], gap=1e-6)
     return tuple(KindSpan(span.start, span.end, "black") for span in spans if span.end - span.start >= options.black_seconds)

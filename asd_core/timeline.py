@@ -7,6 +7,7 @@ starts afresh, so that no result depends on how an asset was cut into spans. Onl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from fractions import Fraction
 
@@ -28,6 +29,11 @@ def instant_time(instant: int) -> float:
 def instant_times(first: int, count: int) -> NDArray[np.float64]:
     """Return the (count,) times of consecutive grid instants, beginning with `first`."""
     return (first + np.arange(count, dtype=np.float64)) / GRID_HZ
+
+
+def instants_span(first: int, count: int, *, duration: float = math.inf) -> Span:
+    """Return the time that consecutive instants last, each until the next; the last one of an asset ends with it, at `duration`."""
+    return Span(instant_time(first), min(instant_time(first + count), duration))
 
 
 def nearest_instant(time: float) -> int:

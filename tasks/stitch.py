@@ -15,4 +15,4 @@ def _stitch(job: Job, span: str, looks: Sequence[Look], info: MediaInfo) -> Stit
     return stitch(looks, info, job.plan.options.stitch)
 
 
-STITCH = Stage("stitch", version=1, makes=Stitched, work=_stitch, after=(PROBE, LOOK), reads=lambda plan: plan.options.stitch)
+STITCH = Stage("stitch", version=2, makes=Stitched, work=_stitch, after=(PROBE, LOOK), reads=lambda plan: plan.options.stitch)

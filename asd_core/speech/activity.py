@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from asd_core.records import Span
 from asd_core.speech.mfcc import SAMPLE_RATE
-from asd_core.timeline import GRID_HZ, union
+from asd_core.timeline import GRID_HZ, instants_span, union
 
 CHUNK = 512  # samples: what Silero takes at a time, 32 ms
 INSTANT_SAMPLES = SAMPLE_RATE // GRID_HZ  # 640
@@ -135,4 +135,4 @@ def speech_spans(activity: NDArray[np.float32], options: ActivityOptions | None 
 def runs(mask: NDArray[np.bool_]) -> list[Span]:
     """Return the spans of time over which a (T,) mask on the grid is true, an instant lasting 40 ms."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return [Span(float(start) / GRID_HZ, float(end) / GRID_HZ) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+    return [instants_span(int(start), int(end - start)) for start, end in zip(edges[::2], edges[1::2], strict=True)]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from asd_core.records import AudioTrack, KindSpan, Sound
+from asd_core.records import AudioTrack, KindSpan, Sound, Span
 from asd_core.speech.activity import ActivityOptions, ActivityStream, VoiceDetector, load_voice_detector, runs, speech_spans
 from asd_core.speech.mfcc import COEFFICIENTS, SAMPLE_RATE, MfccStream
-from asd_core.timeline import GRID_HZ, MFCC_PER_INSTANT, instant_count, total
+from asd_core.timeline import GRID_HZ, MFCC_PER_INSTANT, instant_count, intersection, total
 
 Progress = Callable[[str, float, float], None]
 
@@ -74,18 +74,19 @@ def listen(
     rows.append(cepstra.finish(instants * MFCC_PER_INSTANT))
     mfcc = np.concatenate(rows)[: instants * MFCC_PER_INSTANT]
     probabilities, level = activity.finish(instants)
+    whole = [Span(0.0, duration)]  # the last instant may last longer than the asset
     return Sound(
         audio_track=audio_track,
         mfcc=mfcc,
         activity=probabilities,
         level=level,
-        speech=speech_spans(probabilities, options.activity),
-        spans=_silences(level, options),
+        speech=tuple(intersection(speech_spans(probabilities, options.activity), whole)),
+        spans=_silences(level, whole, options),
     )
 
 
-def _silences(level: NDArray[np.float32], options: ListenOptions) -> tuple[KindSpan, ...]:
-    quiet = runs(level < options.silence_level)
+def _silences(level: NDArray[np.float32], whole: Sequence[Span], options: ListenOptions) -> tuple[KindSpan, ...]:
+    quiet = intersection(runs(level < options.silence_level), whole)
     return tuple(KindSpan(span.start, span.end, "silence") for span in quiet if span.end - span.start >= options.shortest_silence - 1e-9)
 
 

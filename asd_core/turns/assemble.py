@@ -8,7 +8,9 @@ from asd_core.records import People, TrackTurns, Turn, TurnPart
 from asd_core.turns.decide import TurnOptions
 
 
-def assemble(track_turns: TrackTurns, people: People, audio_track: int | None, options: TurnOptions | None = None) -> tuple[Turn, ...]:
+def assemble(
+    track_turns: TrackTurns, people: People, audio_track: int | None, duration: float, options: TurnOptions | None = None
+) -> tuple[Turn, ...]:
     """Return all turns by start, then end.
 
     Parts of one person with less than `options.longest_pause` between them are one turn, across cuts too; a person seen twice at once (a
@@ -19,6 +21,7 @@ def assemble(track_turns: TrackTurns, people: People, audio_track: int | None, o
         track_turns: what `decide` gave.
         people: the people of the asset and their tracks.
         audio_track: stream index of the sound that was judged, noted in every turn.
+        duration: seconds of the asset: a turn over its last instant ends there.
         options: the options `decide` ran with.
     """
     options = options or TurnOptions()
@@ -28,7 +31,8 @@ def assemble(track_turns: TrackTurns, people: People, audio_track: int | None, o
     by_speaker: dict[tuple[str | None, str | None], list[tuple[TurnPart, float]]] = {}
     for part, confidence in zip(track_turns.on_screen, track_turns.confidence, strict=True):
         track = part.track_id or ""
-        by_speaker.setdefault((owner.get(track), voices.get(track)), []).append((part, confidence))
+        within = TurnPart(part.start, min(part.end, duration), part.track_id)
+        by_speaker.setdefault((owner.get(track), voices.get(track)), []).append((within, confidence))
     turns: list[Turn] = []
     for (person, voice), parts in by_speaker.items():
         turns.extend(_turn(group, person, voice, audio_track) for group in _groups(parts, options.longest_pause))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asd_core.records import Scores, Sound, Span, Track, TrackTurns, TurnPart
-from asd_core.timeline import instant_time, intersection, nearest_instant, union
+from asd_core.timeline import instant_time, instants_span, intersection, nearest_instant, union
 from asd_core.turns.compete import NOBODY, OUT_OF_SIGHT, Company, answers, companies, emissions, log_odds, share_of_voice
 from asd_core.turns.offscreen import name_voices, off_screen
 from asd_core.turns.smooth import Stretch, best_path, fitted_edges, without_pauses
@@ -178,7 +178,7 @@ def _parts(
     parts = []
     for face, spans in said.items():
         track = tracks[face]
-        bounds = Span(instant_time(track.first), instant_time(track.first + len(track)))
+        bounds = instants_span(track.first, len(track))
         others = union(span for other in company[face] - {face} for span in said.get(other, ()))
         for span in without_pauses(spans, others, longest=options.longest_pause):
             first, end = nearest_instant(span.start) - track.first, nearest_instant(span.end) - track.first

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asd_core.records import Analysis, Anchor, Group, Minted, Partition, Span, Track
-from asd_core.timeline import GRID_HZ, instant_time, total, union
+from asd_core.timeline import instants_span, total, union
 from infra.catalog.connection import Connection
 
 
@@ -29,14 +29,14 @@ def ensure_models(connection: Connection, models: Mapping[str, Mapping[str, str]
 # ---- of one asset ------------------------------------------------------------------------------------------------------------
 
 
-def _extent(track: Track) -> Span:
-    return Span(instant_time(track.first), instant_time(track.first) + len(track) / GRID_HZ)
+def _extent(track: Track, analysis: Analysis) -> Span:
+    return instants_span(track.first, len(track), duration=analysis.info.duration)
 
 
 def write_people(connection: Connection, asset_id: int, analysis: Analysis, groups: Iterable[Group], model_id: int | None) -> dict[str, int]:
     """Write an asset's people with prototypes and appearances; return their row ids by people id."""
     group_of = {group.people_id: group for group in groups}
-    extents = {track.id: _extent(track) for track in analysis.tracks}
+    extents = {track.id: _extent(track, analysis) for track in analysis.tracks}
     ids = {}
     for person in analysis.people.people:
         seen = union(extents[track_id] for track_id in person.track_ids)
@@ -70,7 +70,7 @@ def write_tracks(
     people_of = {track_id: person.id for person in analysis.people.people for track_id in person.track_ids}
     rows = []
     for number, (track, chips) in enumerate(zip(analysis.tracks, analysis.chips, strict=True)):
-        extent = _extent(track)
+        extent = _extent(track, analysis)
         best: tuple[Any, ...] = (None, None, None)
         if len(chips):
             best = (float(chips.times[0]), chips.boxes[0].tolist(), float(chips.quality[0]))

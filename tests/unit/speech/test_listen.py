@@ -53,6 +53,13 @@ def test_speech_and_silences_are_spans():
     assert [(s.start, s.end, s.kind) for s in sound.spans] == [(2.0, 5.0, "silence")]
 
 
+def test_nothing_outlasts_the_asset():
+    spoken, quiet = hear(tone(4), duration=3.01), hear(silence(4), duration=3.01)
+    assert len(spoken.activity) == 76
+    assert [(s.start, s.end) for s in spoken.speech] == [(0, 3.01)]
+    assert [(s.start, s.end) for s in quiet.spans] == [(0, 3.01)]
+
+
 def test_progress_ends_at_the_duration():
     told = []
     listen([tone(1), tone(1)], 2.0, detector=Loud(), on_progress=lambda *step: told.append(step))
