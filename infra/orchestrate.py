@@ -196,8 +196,10 @@ def _end(pid: int) -> None:
             if pid in _started:
                 _started[pid].poll()
             time.sleep(0.02)
-    if pid in _started and _started[pid].poll() is not None:
-        del _started[pid]
+    if pid in _started:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # its first thread may be gone before the others
+            _started[pid].wait(STOP_SECONDS)
+            del _started[pid]
 
 
 def prepare(home: Path) -> None:

@@ -32,7 +32,8 @@ def main():
     except KeyboardInterrupt:
         print(json.dumps({"kind": "interrupted"}), flush=True)
         sys.exit(130)
-    print(json.dumps({"kind": "summary", "states": {one.name: [one.state, one.made, one.cached] for one in summary.results}}), flush=True)
+    states = {one.name: [one.state, one.made, one.cached] for one in summary.results}
+    print(json.dumps({"kind": "summary", "states": states, "reasons": [one.reason for one in summary.failed]}), flush=True)
 
 
 def killing(runner, stage, when):
