@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollcall.cli.files import STDOUT, check_writable, media_file, sha256_of, write_text
+from rollcall.cli.files import media_file, sha256_of
+from rollcall.cli.outputs import STDOUT, check_writable, write_text
 from rollcall.cli.progress import shown_progress
 from rollcall.cli.show import clock, note, plain, share, show_line, show_table
 
@@ -34,7 +35,7 @@ def analyse(
     Example:  rollcall analyse interview.mp4 --json interview.json
     """
     media_file(file)
-    check_writable(json_file, rttm_file, overlay_file)
+    check_writable(json_file, rttm_file, film=overlay_file, source=file)
     from infra.settings import load_settings
     from infra.wiring import open_sandbox
     from rollcall.api.document import document, dumps
@@ -57,7 +58,7 @@ def analyse(
                 "rollcall.exports.overlay:write_overlay",
                 file.absolute(),
                 dumps(doc),
-                overlay_file.absolute(),
+                overlay_file.resolve(),
                 timeout=limit,
                 on_progress=report,
             )

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rollcall.cli.files import check_writable, write_text
 from rollcall.cli.opening import open_adapters
+from rollcall.cli.outputs import check_writable, write_text
 from rollcall.cli.progress import shown_progress
 from rollcall.cli.show import note
 
@@ -41,15 +41,17 @@ def export(
 
     if form == "overlay" and output is None:
         raise typer.BadParameter("an overlay is a video: say where to with --output F.mp4")
-    check_writable(output)
+    check_writable(None if form == "overlay" else output, film=output if form == "overlay" else None)
     with open_adapters() as adapters:
         library = Library(adapters.catalog, adapters.artifacts)
         found = library.asset(asset)
         doc = library.document(found)
         if form == "overlay" and output is not None:
+            source = library.file(found)
+            check_writable(film=output, source=source)
             with shown_progress() as report:
                 adapters.sandbox.call(
-                    "rollcall.exports.overlay:write_overlay", library.file(found), dumps(doc), output.absolute(),
+                    "rollcall.exports.overlay:write_overlay", source, dumps(doc), output.resolve(),
                     timeout=adapters.settings.child_seconds(doc["asset"]["duration"]), on_progress=report,
                 )  # fmt: skip
         else:
