@@ -57,6 +57,7 @@ class LookSettings(Section):
     stride: int | None = Field(None, ge=1, le=250)  # grid instants between scheduled detections; 8 is 0.32 s
     finest: int | None = Field(None, ge=1)  # intervals of so many instants are not halved again
     steady_iou: float | None = Field(None, ge=0, le=1)
+    steady_likeness: float | None = Field(None, ge=-1, le=1)  # correlation of a face at both ends of an interval
     top_faces: int | None = Field(None, ge=1)  # at most so many faces a frame
     top_by: Literal["area", "centre"] | None = None
 
@@ -123,6 +124,7 @@ class IdentifySettings(Section):
     """The options of `identify` (asd_core.identity.assign.AssignOptions); cosines belong to an embedder and come from its manifest."""
 
     library_cosine: float | None = Field(None, ge=-1, le=1)
+    poor_cosine: float | None = Field(None, ge=-1, le=1)
     margin: float | None = Field(None, ge=0)
     best_share: float | None = Field(None, ge=0, le=1)
     most_prototypes: int | None = Field(None, ge=1)

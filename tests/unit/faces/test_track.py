@@ -74,6 +74,15 @@ def test_a_face_of_another_size_is_another_face():
     assert len(run([(0, faces((100, 100, 50))), (4, faces((100, 100, 120)))])) == 2
 
 
+def test_another_face_in_the_same_place_is_another_track():
+    """As in a push wipe, where one face slides out and another to where it was."""
+    tracker = Tracker(TrackOptions())
+    ann, bob = np.array([[0.8, 0.6]], np.float32), np.array([[0.6, -0.8]], np.float32)
+    for instant in range(0, 20, 2):
+        tracker.update(instant, faces((100, 100, 50)), ann if instant < 10 else bob)
+    assert [track.instants.tolist() for track in tracker.finish()] == [[0, 2, 4, 6, 8], [10, 12, 14, 16, 18]]
+
+
 def test_instants_must_rise():
     tracker = Tracker()
     tracker.update(5, faces())
