@@ -217,7 +217,7 @@ class Sandbox:
 
         Raises:
             RollcallError: what the function raised, of the same class; DecodeLimit where time or memory ran out; Unreadable where
-                the child crashed; ChildFailed for any other error in it; Unavailable where the sandbox was closed.
+                the child crashed; ChildFailed for any other error in it; Unavailable where the sandbox was closed or the child killed.
         """
         returns = typing.get_type_hints(_resolve(function))["return"]
         request = encode({"function": function, "args": args, "kwargs": kwargs, "progress": on_progress is not None})
@@ -291,7 +291,7 @@ class Sandbox:
         noise = child.tail()
         said = f": {noise}" if noise else ""
         if status == -signal.SIGKILL:
-            return DecodeLimit("the decoding child was killed from outside, most likely for want of memory")
+            return Unavailable("the decoding child was killed from outside, most likely for want of memory")
         if status < 0:
             return Unreadable(f"the decoder crashed ({signal.Signals(-status).name}){said}")
         return ChildFailed(f"the decoding child ended with status {status}{said}")

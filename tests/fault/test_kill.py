@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import pytest
@@ -59,3 +61,17 @@ def test_killed_under_prefect(folder, undisturbed, tmp_path, point):
     assert differences(undisturbed, content(home)) == {}
     assert "Running" not in states and "Crashed" in states
     assert libraries.processes_of(home) == []
+
+
+def test_a_killed_decoding_child_is_met_with_another_try(folder, undisturbed, tmp_path):
+    home = tmp_path / "home"
+    process = libraries.start(home, folder, direct=True, workers=1)
+    for line in process.stdout:
+        if '"kind": "progress"' in line and '"look"' in line:
+            break
+    for child in libraries.children_of(process.pid, "infra.sandbox"):
+        os.kill(child, signal.SIGKILL)
+    code, events = libraries.finish(process)
+    assert code == 0 and events[-1]["reasons"] == []
+    assert [event["stage"] for event in events if event.get("outcome") == "failed"] != []
+    assert differences(undisturbed, content(home)) == {}

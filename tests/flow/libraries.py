@@ -74,6 +74,20 @@ def processes_of(home):
     return found
 
 
+def children_of(parent, word):
+    """Return the ids of a process's children whose command line holds a word."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                if int(fields[1]) == parent and fields[0] != "Z" and word.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
 def prefect(url, what, body=None):
     """Return what Prefect's API knows of `flow_runs` or `task_runs`."""
     request = urllib.request.Request(
