@@ -22,18 +22,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from asd_core.errors import MediaError, RollcallError, Unavailable
+from asd_core.errors import MediaError, NotFound, RollcallError, Unavailable
 from flows.process_asset import process_asset
-from flows.walk import Found, settled, walk
+from flows.walk import Found, as_text, is_text, settled, walk
 from infra import orchestrate
 from infra.catalog import assets, runs
 from infra.settings import child_environment, load_settings
 from infra.supervise import process_start
 from infra.wiring import open_adapters
 from tasks.plan import Plan, make_plan
-from tasks.publish import PUBLISH, catch_up_index, plan_digest
+from tasks.publish import catch_up_index, plan_digest
 from tasks.runner import Direct, Orchestrated
-from tasks.stage import Asset, Event, Job, Runner, Stopped, ignore_event, is_transient, stage_key
+from tasks.stage import Asset, Event, Job, Runner, Stopped, ignore_event
 
 if TYPE_CHECKING:
     from infra.settings import Settings
@@ -51,7 +51,8 @@ AssetState = Literal["done", "skipped", "failed", "quarantined", "stopped"]
 class AssetResult:
     """What became of one file in this run.
 
-    `made` and `cached` count its stages. skipped: nothing to do. `earlier`: it was failed or set aside before this run and was not tried.
+    `made` and `cached` count its stages. `retryable`: the next run tries again. skipped: nothing to do. `earlier`: it was failed or set aside
+    before this run and was not tried.
     """
 
     name: str
@@ -109,7 +110,7 @@ def process_library(
         settings: None: read from the environment and the home folder.
 
     Raises:
-        NotFound: a path is not there.
+        NotFound: a path is not there, or nothing that lies there may be media.
         ModelError: a role has no usable model.
         Unavailable: the database or Prefect cannot be reached.
         KeyboardInterrupt: after everything that was started here has been ended.
@@ -126,6 +127,9 @@ def process_library(
         run = _Run(adapters, plan, collection, on_event, direct=direct)
         run.sort_out(files)
         run.work([Path(path) for path in paths] if only is None else [])
+    if not files and only is None:
+        places = ", ".join(as_text(str(path)) for path in paths)
+        raise NotFound(f"nothing in {places} is media{f': {ignored} other files were passed over' if ignored else ''}")
     results = tuple(sorted(run.results, key=lambda one: (one.name, str(one.path))))
     return Summary(results, ignored, time.monotonic() - began, plan.terms())
 
@@ -153,8 +157,11 @@ class _Run:
     def sort_out(self, files: Sequence[Found]) -> None:
         """Set apart what is as it was at its last visit and needs nothing."""
         with self._adapters.catalog.reading() as connection:
-            known = assets.locations(connection, [one.uri for one in files])
+            known = assets.locations(connection, [one.uri for one in files if one.nameable])
         for one in files:
+            if not one.nameable:
+                self._end(AssetResult(as_text(one.name), one.path, "failed", reason="its name is not UTF-8: rename it"))
+                continue
             place = known.get(one.uri)
             if place is None or place.version != one.version:
                 self._pending.append((one, None))
@@ -165,17 +172,17 @@ class _Run:
 
     def _is_settled(self, one: Found, place: assets.Location) -> bool:
         """Note what a known asset needs no work for; return False where it does."""
-        if place.state == "done" and place.plan_digest == self._digest and place.sha256 is not None and self._is_kept(place.sha256):
+        if place.state == "done" and place.plan_digest == self._digest and self._is_kept(place):
             self._end(AssetResult(one.name, one.path, "skipped", place.sha256))
             return True
         if place.state in {"failed", "quarantined"} and not (place.retryable and place.attempts < MOST_ATTEMPTS):
-            self._end(AssetResult(one.name, one.path, place.state, place.sha256, place.reason or "", place.retryable, earlier=True))
+            self._end(AssetResult(one.name, one.path, place.state, place.sha256, place.reason or "", earlier=True))
             return True
         return False
 
-    def _is_kept(self, sha256: str) -> bool:
+    def _is_kept(self, place: assets.Location) -> bool:
         """Say whether the analysis of a published asset is still in the store."""
-        return self._adapters.artifacts.has(stage_key(PUBLISH, self._plan, sha256))
+        return place.analysis_key is not None and self._adapters.artifacts.has(place.analysis_key)
 
     def _end(self, result: AssetResult) -> None:
         self.results.append(result)
@@ -192,7 +199,7 @@ class _Run:
             assets.see_unchanged(connection, self._unchanged)
             seen = [*self._unchanged, *(one.uri for one, _ in self._pending)]
             for root in roots:
-                if root.is_dir():
+                if root.is_dir() and is_text(root):
                     assets.miss_locations(connection, f"{Path(os.path.abspath(root))}/", seen)  # noqa: PTH100 -- as in walk
         if not self._pending:
             return
@@ -268,7 +275,7 @@ class _Run:
                 )
                 place = assets.locations(connection, [one.uri])[one.uri]
         except (OSError, RollcallError) as error:
-            self._end(AssetResult(one.name, one.path, "failed", None, _sentence(error, one), is_transient(error)))
+            self._end(AssetResult(one.name, one.path, "failed", None, _sentence(error, one), retryable=True))
             return None
         if self._is_settled(one, place):
             return None
@@ -300,7 +307,8 @@ class _Run:
         if not isinstance(error, RollcallError):
             LOG.error("asset failed unexpectedly", extra={"asset": result.sha256}, exc_info=error)
         state: AssetState = "quarantined" if isinstance(error, MediaError) else "failed"
-        result = replace(result, state=state, reason=_sentence(error, one), retryable=is_transient(error))
+        # Only of a file that is no good is it known that another run changes nothing: models are put right, and so is this program.
+        result = replace(result, state=state, reason=_sentence(error, one), retryable=state == "failed")
         with contextlib.suppress(RollcallError), self._adapters.catalog.transaction() as connection:
             if state == "quarantined":
                 assets.quarantine(

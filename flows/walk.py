@@ -38,6 +38,25 @@ class Found:
         """Return where it lies, as the catalog keeps it."""
         return str(self.path)
 
+    @property
+    def nameable(self) -> bool:
+        """Say whether its path is text: on disk a name may be any bytes, in the catalog, in JSON and on pages it may not."""
+        return is_text(self.path)
+
+
+def is_text(path: Path) -> bool:
+    """Say whether a path can be written down as UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def as_text(name: str) -> str:
+    r"""Return a name that can be shown: bytes that are no text stand as `\xff`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
 
 def walk(paths: Iterable[Path]) -> tuple[list[Found], int]:
     """Return the files to try, sorted by name, and how many others were passed over.

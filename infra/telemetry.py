@@ -51,11 +51,19 @@ class _Appending(logging.handlers.RotatingFileHandler):
 
 
 def start_logging(home: Path, *, level: int = logging.INFO) -> logging.Logger:
-    """Send what the program logs to `home/log/rollcall.jsonl`, and nothing to the terminal; return the logger. Twice is once."""
+    """Send what the program logs to `home/log/rollcall.jsonl`, and nothing to the terminal; return the logger.
+
+    Twice is once; another home takes the place of the one before.
+    """
     folder = home / "log"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / "rollcall.jsonl"
-    if not any(isinstance(handler, _Appending) and Path(handler.baseFilename) == path.absolute() for handler in LOGGER.handlers):
+    logs = [handler for handler in LOGGER.handlers if isinstance(handler, _Appending)]
+    for other in logs:
+        if Path(other.baseFilename) != path.absolute():
+            LOGGER.removeHandler(other)
+            other.close()
+    if not any(Path(handler.baseFilename) == path.absolute() for handler in logs):
         handler = _Appending(path, maxBytes=SIZE_LIMIT, backupCount=FILES, delay=True, encoding="utf-8")
         handler.setFormatter(JsonLines())
         LOGGER.addHandler(handler)
@@ -65,7 +73,9 @@ def start_logging(home: Path, *, level: int = logging.INFO) -> logging.Logger:
 
 
 def stop_logging() -> None:
-    """Close the log files."""
+    """Close the log file; what is logged then goes where the program that uses us sends it."""
     for handler in list(LOGGER.handlers):
-        LOGGER.removeHandler(handler)
-        handler.close()
+        if isinstance(handler, _Appending):
+            LOGGER.removeHandler(handler)
+            handler.close()
+    LOGGER.propagate = True

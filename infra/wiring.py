@@ -14,6 +14,7 @@ from infra.catalog.connection import Catalog
 from infra.objects import FolderStore, ObjectStore
 from infra.sandbox import GIGABYTE, Sandbox
 from infra.settings import Settings, child_environment, ensure_home
+from infra.telemetry import start_logging, stop_logging
 
 
 @dataclass
@@ -74,6 +75,8 @@ def open_adapters(settings: Settings, *, preload: tuple[str, ...] = ()) -> Itera
     home = ensure_home(settings.home)
     objects = FolderStore(home / "objects")
     with contextlib.ExitStack() as stack:
+        start_logging(home)
+        stack.callback(stop_logging)
         sandbox = stack.enter_context(open_sandbox(settings, preload=preload))
         if preload:
             sandbox.warm()

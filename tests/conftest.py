@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 REMEDY = "put the folder `shared` beside this checkout"
 NEEDS_SHARED = {"models", "media", "train"}  # markers
-GIVES_SHARED = {"shared", "models_folder", "model_folders", "media", "train", "shared_models"}  # fixtures
+GIVES_SHARED = {"shared", "models_folder", "model_folders", "media", "train"}  # fixtures
 
 
 def pytest_addoption(parser):
@@ -57,7 +57,10 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.fixture(autouse=True)
 def no_unexpected_errors(request, caplog):
     """Fails a test that logged an error, unless it is marked `logs_errors`."""
+    ours = logging.getLogger("rollcall")  # it keeps its lines from the root while it writes a log of its own
+    ours.addHandler(caplog.handler)
     yield
+    ours.removeHandler(caplog.handler)
     if request.node.get_closest_marker("logs_errors"):
         return
     errors = [record for when in ("setup", "call") for record in caplog.get_records(when) if record.levelno >= logging.ERROR]

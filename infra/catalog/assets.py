@@ -25,6 +25,7 @@ class Location:
     retryable: bool
     plan_digest: str | None  # of what was last published: another plan means work to do
     attempts: int = 0  # runs in a row that failed
+    analysis_key: str | None = None  # of the artifact that holds what was last published
 
 
 def ensure_collection(connection: Connection, name: str) -> int:
@@ -39,7 +40,7 @@ def locations(connection: Connection, uris: Iterable[str]) -> dict[str, Location
     """Return what is known of places, by uri; unknown ones are left out."""
     rows = connection.execute(
         """SELECT l.uri, l.name, l.size, l.version, a.sha256, a.state, a.reason, coalesce(a.retryable, false), a.plan_digest,
-                  coalesce(a.attempts, 0)
+                  coalesce(a.attempts, 0), a.analysis_key
            FROM location l LEFT JOIN asset a ON a.id = l.asset_id WHERE l.uri = ANY(%s)""",
         (list(uris),),
     )

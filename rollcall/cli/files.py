@@ -23,6 +23,10 @@ def media_file(path: Path) -> Path:
         raise RequestError(f"{path} is a folder; rollcall ingest {path} takes all of it")
     if not path.exists():
         raise NotFound(f"no such file: {path}")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise RequestError(f"{os.fsencode(path).decode('utf-8', 'backslashreplace')}: its name is not UTF-8; rename it") from None
     if not path.is_file() or not os.access(path, os.R_OK):
         raise RequestError(f"{path} cannot be read")
     return path

@@ -16,8 +16,8 @@ PHOTO_BOX = np.array([[180, 58, 272, 179]], np.float32)  # the face of skimage's
 
 
 @pytest.fixture(scope="module", params=["scrfd_500m_kps", "yunet_n_dynamic"])
-def detector(request, shared_models):
-    return open_detector(find("detector", [ModelFolder(shared_models)], request.param), open_session)
+def detector(request, models_folder):
+    return open_detector(find("detector", [ModelFolder(models_folder)], request.param), open_session)
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +90,9 @@ def test_the_given_picture_is_not_changed(detector, astronaut):
     assert (astronaut == before).all()
 
 
-def test_a_close_up_is_found_by_a_second_look(shared_models, astronaut):
+def test_a_close_up_is_found_by_a_second_look(models_folder, astronaut):
     """A face twice as tall as the picture: one pass of SCRFD does not see it."""
-    model = find("detector", [ModelFolder(shared_models)], "scrfd_500m_kps")
+    model = find("detector", [ModelFolder(models_folder)], "scrfd_500m_kps")
     matrix = np.array([[5.0, 0, -226 * 5 + 320], [0, 5.0, -119 * 5 + 180]])
     picture = cv2.warpAffine(astronaut, matrix, (640, 360))
     once, twice = open_detector(model, open_session, second_look=False), open_detector(model, open_session, second_look=True)
@@ -100,9 +100,9 @@ def test_a_close_up_is_found_by_a_second_look(shared_models, astronaut):
     assert len(standing(twice.detect(picture), twice)) == 1
 
 
-def test_a_size_that_the_file_does_not_take_is_refused(shared_models):
-    fixed = find("detector", [ModelFolder(shared_models)], "face_detection_yunet_2023mar")
+def test_a_size_that_the_file_does_not_take_is_refused(models_folder):
+    fixed = find("detector", [ModelFolder(models_folder)], "face_detection_yunet_2023mar")
     with pytest.raises(ModelMismatch, match="640"):
         open_detector(fixed, open_session, input_size_wh=(320, 320))
     with pytest.raises(ModelMismatch, match="multiples of 32"):
-        open_detector(find("detector", [ModelFolder(shared_models)], "yunet_n_dynamic"), open_session, input_size_wh=(640, 360))
+        open_detector(find("detector", [ModelFolder(models_folder)], "yunet_n_dynamic"), open_session, input_size_wh=(640, 360))

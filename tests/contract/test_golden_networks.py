@@ -20,13 +20,13 @@ EMBEDDERS = ("mobilefacenet_arcface_128", "edgeface_xs_512", "edgeface_xxs_512")
 
 
 @pytest.fixture(scope="module")
-def folders(shared_models):
-    return [ModelFolder(shared_models)]
+def folders(models_folder):
+    return [ModelFolder(models_folder)]
 
 
 @pytest.fixture(scope="module")
-def golden(shared_models):
-    return json.loads((shared_models / "golden.json").read_text())
+def golden(models_folder):
+    return json.loads((models_folder / "golden.json").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,16 @@ def test_a_given_database_is_not_supervised(tmp_path, database_url):
     assert not (tmp_path / "home" / "postgres").exists()
 
 
+def test_what_is_logged_while_a_command_runs_is_in_its_home(tmp_path, database_url):
+    log = logging.getLogger("rollcall")
+    with open_adapters(load_settings(home=tmp_path / "home", database_url=database_url)):
+        log.info("asset ended", extra={"asset": "ab"})
+    log.info("later")
+    (line,) = (tmp_path / "home" / "log" / "rollcall.jsonl").read_text().splitlines()
+    assert json.loads(line)["asset"] == "ab"
+
+
+@pytest.mark.logs_errors
 def test_log_lines_have_fields(tmp_path):
     log = start_logging(tmp_path)
     start_logging(tmp_path)

@@ -6,10 +6,11 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
-from asd_core.errors import Unavailable, Unreadable
+from asd_core.errors import NotFound, Unavailable, Unreadable
 from flows.process_library import process_library
 from infra import orchestrate
 from infra.settings import child_environment, ensure_home, load_settings
@@ -116,6 +117,38 @@ def test_a_missing_analysis_is_made_again(directly, folder):
     process_library([folder], direct=True, on_event=events.append, settings=settings_of(home))
     assert "look" in of_stages(events, "made")
     assert differences(before, content(home)) == {}
+
+
+def test_a_name_that_is_no_text_stops_nobody(directly, tmp_path):
+    home, *_ = directly
+    tmp_path.joinpath("broken.mp4").write_text("this is no film")
+    os.utime(tmp_path / "broken.mp4", (1e9, 1e9))
+    Path(os.fsdecode(bytes(tmp_path) + b"/\xff.mp4")).write_text("nor this")
+    summary = process_library([tmp_path], direct=True, settings=settings_of(home))
+    assert {one.name: one.state for one in summary.results} == {"broken.mp4": "quarantined", "\\xff.mp4": "failed"}
+    assert "not UTF-8" in summary.of("failed")[0].reason
+
+
+def test_a_folder_without_media_is_said_to_be_one(directly, tmp_path):
+    (tmp_path / "notes.txt").write_text("notes")
+    with pytest.raises(NotFound, match=r"nothing in .* is media: 1 other"):
+        process_library([tmp_path], direct=True, settings=settings_of(directly[0]))
+
+
+@pytest.mark.logs_errors
+def test_a_bug_is_no_mark_on_the_file(media, tmp_path):
+    folder = folder_of_clips(tmp_path / "media", media, SHORT_CLIPS[0])
+
+    def broken(event):
+        if event.kind == "stage" and event.stage == "probe":
+            raise TypeError("a bug")
+
+    told = settings_of(tmp_path / "home")
+    (failed,) = process_library([folder], direct=True, on_event=broken, settings=told).results
+    assert (failed.state, failed.retryable, failed.reason) == ("failed", True, "internal error: TypeError: a bug")
+    assert "TypeError: a bug" in (tmp_path / "home" / "log" / "rollcall.jsonl").read_text()
+    (again,) = process_library([folder], direct=True, settings=told).results
+    assert again.state == "done"
 
 
 def test_prefect_retries_transient_errors_only(tmp_path):
