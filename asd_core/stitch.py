@@ -27,7 +27,8 @@ class StitchOptions:
         shortest_instants: tracks of fewer instants are dropped (5 is 0.2 s).
         fewest_observed: tracks that the detector saw fewer times are dropped; one look may be a wallpaper.
         still_motion: a track whose crops change by less than this many grey values an instant, on average, shows nothing that lives.
-        black_luma: a frame darker than this on average, and as flat, is black.
+        black_luma: a frame darker than this on average, in grey values 0..255, may be black.
+        black_flatness: it is where its grey values deviate by less than this as well.
         black_seconds: shorter black stretches are not told.
     """
 
