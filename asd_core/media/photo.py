@@ -45,7 +45,7 @@ def cut_patch(picture: NDArray[np.uint8], matrix: NDArray[np.float64], size: int
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if scale < 0.5:
         shrink = 2 * scale
-        small = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        small = np.asarray(cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
         across, down = small.shape[1] / picture.shape[1], small.shape[0] / picture.shape[0]
         # pixel k of the small picture covers k / shrink to (k + 1) / shrink of the large one
         back = np.array([[1 / across, 0, 0.5 / across - 0.5], [0, 1 / down, 0.5 / down - 0.5], [0, 0, 1]])
