@@ -14,10 +14,11 @@ from importlib import resources
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from asd_core.errors import RollcallError, Unavailable
+from asd_core.errors import RequestError, RollcallError, Unavailable
 
 Connection = psycopg.Connection[TupleRow]
 MIGRATION_LOCK = 0x726F6C6C  # advisory lock numbers: any constants that nobody else uses in this database
@@ -82,6 +83,10 @@ class Catalog:
     def _open(self) -> ConnectionPool[Connection]:
         with self._guard:
             if self._pool is None:
+                try:
+                    conninfo_to_dict(self._url)
+                except psycopg.Error:  # its words repeat the URL, and with it the password
+                    raise RequestError("settings: database_url is no URL of a PostgreSQL database") from None
                 with _errors(), psycopg.connect(self._url, autocommit=True, connect_timeout=15) as connection:
                     migrate(connection)
                 self._pool = ConnectionPool(
@@ -110,6 +115,7 @@ class Catalog:
 
         Raises:
             Unavailable: the database is out of reach, or the transaction lost against another: try again.
+            RequestError: a value that no database holds: NUL, or bytes that are no text.
         """
         with _errors(), self._open().connection() as connection:
             if serial:
@@ -132,6 +138,8 @@ def _errors() -> Iterator[None]:
         raise Unavailable(f"the database gives no connection: {error}") from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise Unavailable(f"the database is out of reach: {_first_line(error)}") from error
+    except (psycopg.DataError, UnicodeEncodeError) as error:  # NUL, or bytes that are no text: of a name or of a hostile file
+        raise RequestError(f"this is no text that the library could hold: {_first_line(error)}") from error
 
 
 def _first_line(error: Any) -> str:

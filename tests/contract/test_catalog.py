@@ -6,7 +6,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from asd_core.errors import Ambiguous, NotFound, Unavailable
+from asd_core.errors import Ambiguous, NotFound, RequestError, Unavailable
 from infra.catalog import assets, corrections, lookups, people, runs
 from infra.catalog.connection import Catalog, CatalogError, migrate, migrations
 from infra.catalog.publish import publish, withdraw
@@ -368,6 +368,19 @@ class TestConnection:
         with pytest.raises(Unavailable, match="out of reach"):
             catalog.open()
         catalog.close()
+
+    def test_what_is_no_address_of_a_database_is_said_without_repeating_it(self):
+        for url in ("nonsense-secret", "host=/tmp secret", "postgresql://u:secret@[::1"):
+            with pytest.raises(RequestError, match="database_url") as caught:
+                Catalog(url).open()
+            assert "secret" not in str(caught.value)
+
+    def test_what_is_no_text_is_refused(self, catalog):
+        for name in ("nul\0", "bytes\udcff"):
+            with pytest.raises(RequestError, match="no text"), catalog.reading() as connection:
+                lookups.find_asset(connection, name)
+        with catalog.reading() as connection:
+            assert lookups.list_assets(connection) == []
 
     def test_a_lost_connection_is_replaced(self, catalog, embedded_url):
         with catalog.transaction() as connection:
