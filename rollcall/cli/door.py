@@ -1,4 +1,6 @@
-"""The door: commands in, exit codes out. 0 done, 1 cannot be served, 2 usage, 3 some assets failed, 130 interrupted.
+"""The door: commands in, exit codes out. 0 done, 1 cannot be served, 2 usage, 3 some assets failed, 130 interrupted, 128 + n by signal n.
+
+A terminal that closes and a SIGTERM end a command as Ctrl-C does: what it started is ended first.
 
 Results go to stdout, everything else to stderr. Every error that a user may meet becomes one line; `--debug` adds the trace.
 """
@@ -18,7 +20,7 @@ from rollcall.cli import analyse, corrections, doctor, export, ingest, looks, mo
 from rollcall.cli.show import complain
 
 INTERRUPTED = 130
-ENDED = 143
+ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
 
 app = typer.Typer(
     name="rollcall",
@@ -54,8 +56,10 @@ for group in (analyse, ingest, looks, search, corrections, export, models, docto
 
 def main() -> None:
     """Run the command that the arguments name, and end the process with its exit code."""
-    with contextlib.suppress(ValueError):  # not the main thread: a test
-        signal.signal(signal.SIGTERM, _end)
+    for name in ENDING_SIGNALS:
+        with contextlib.suppress(ValueError):  # not the main thread: a test
+            if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # nohup: the command is to outlive its terminal
+                signal.signal(getattr(signal, name), _end)
     code: Any = 1
     try:
         app()
@@ -73,8 +77,8 @@ def main() -> None:
     sys.exit(code)
 
 
-def _end(*_: object) -> None:
-    raise SystemExit(ENDED)
+def _end(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _explain(error: Exception) -> int:

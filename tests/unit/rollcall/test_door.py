@@ -1,6 +1,7 @@
 """The door of the command line: what it imports, how commands end, and that nothing but results goes to stdout."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +144,26 @@ door.main()
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == door.INTERRUPTED
     assert done.stderr == "rollcall: interrupted\n"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_what_ends_a_command_lets_it_tidy_up(name):
+    code = f"""
+import os, signal, sys
+sys.argv = ["rollcall", "models", "list"]
+import rollcall.cli.models as m
+from rollcall.cli import door
+def ended(*a):
+    try:
+        os.kill(os.getpid(), signal.{name})
+        signal.sigtimedwait([], 10)
+    finally:
+        print("tidied up")
+m.model_rows = ended
+door.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + getattr(signal, name), "tidied up\n", "")
 
 
 def test_models_are_listed_with_their_terms(tmp_path):
