@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from asd_core.errors import RollcallError
@@ -43,8 +45,11 @@ def create_app(library: Library, proxies: Proxies, *, hosts: frozenset[str] = fr
     app = FastAPI(title="Rollcall", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.library, app.state.proxies, app.state.pages = library, proxies, environment()
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    app.include_router(assets.router)
-    app.include_router(people.router)
+    for router in (assets.router, people.router):
+        for route in router.routes:
+            if isinstance(route, APIRoute) and "GET" in route.methods:
+                route.methods.add("HEAD")
+        app.include_router(router)
     allowed = HOSTS | hosts
 
     @app.middleware("http")
@@ -58,6 +63,13 @@ def create_app(library: Library, proxies: Proxies, *, hosts: frozenset[str] = fr
     @app.exception_handler(RollcallError)
     def explain(request: Request, error: RollcallError) -> Response:
         return problem(request, error.http_status, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    def not_understood(request: Request, error: RequestValidationError) -> Response:
+        places = [wrong["loc"] for wrong in error.errors()]
+        if any(place[0] == "path" for place in places):
+            return problem(request, 404, "There is no such page.")
+        return problem(request, 422, f"This address needs another {' and '.join(str(place[-1]) for place in places)}.")
 
     @app.exception_handler(404)
     def nothing_there(request: Request, _: Exception) -> Response:

@@ -162,3 +162,33 @@ def test_errors_of_scripts_are_json(client):
     answer = client.get("/assets/" + "0" * 64 + "/timeline.json")
     assert answer.status_code == 404
     assert "error" in json.loads(answer.text)
+
+
+def test_head_says_what_get_would(client, made):
+    for place in ("/", "/people", f"/assets/{made.first}", f"/assets/{made.first}/timeline.json"):
+        head = client.head(place)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == client.get(place).headers["content-type"]
+
+
+@pytest.mark.parametrize(
+    ("place", "status"),
+    [
+        ("/assets/zzz", 404),
+        ("/people/%00", 400),
+        ("/?collection=%00", 400),
+        ("/people/%ff", 404),
+        ("/static/%2e%2e/app.py", 404),
+        ("/people/..%2f..", 404),
+    ],
+)
+def test_odd_addresses_get_a_page_that_says_so(client, place, status):
+    answer = client.get(place)
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "Traceback" not in answer.text
+
+
+def test_what_an_address_lacks_is_named(client, made):
+    answer = client.get(f"/assets/{made.first}/faces.json", params={"start": "nan"})
+    assert (answer.status_code, answer.json()) == (422, {"error": "This address needs another start and end."})
