@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asd_core import analysis
 from asd_core.media.decode import read_frames
@@ -16,32 +16,33 @@ from asd_core.media.probe import probe
 from asd_core.models.registry import Model
 from asd_core.records import Analysis
 from infra.inference import InferenceOptions, Profile, open_network
+from tasks.probe import probe_file
 
 if TYPE_CHECKING:
     from infra.sandbox import Sandbox
+    from infra.settings import Settings
     from tasks.plan import Plan
 
 Progress = Callable[[str, float, float], None]
 
 
-def analyse_clip(path: Path, plan: Plan, sandbox: Sandbox, *, seconds: float, on_progress: Progress | None = None) -> Analysis:
-    """Return the analysis of a file, made in a child process that may take so many seconds.
+def analyse_clip(path: Path, plan: Plan, sandbox: Sandbox, settings: Settings, *, on_progress: Progress | None = None) -> Analysis:
+    """Return the analysis of a file, made in a child process within the limits that the settings give a file of its length.
 
     Raises:
         MediaError: the file cannot be decoded within the limits.
         ModelError: a network cannot be used.
     """
-    made: Analysis = sandbox.call(
-        "tasks.clip:analyse_in_child",
-        str(path.absolute()),
-        dict(plan.models),
-        plan.options,
-        plan.profile,
-        plan.threads,
-        timeout=seconds,
-        on_progress=on_progress,
-    )
+    made: Analysis = _in_child("tasks.clip:analyse_in_child", path, plan, sandbox, settings, on_progress)
     return made
+
+
+def _in_child(function: str, path: Path, plan: Plan, sandbox: Sandbox, settings: Settings, on_progress: Progress | None) -> Any:
+    info = probe_file(path.absolute(), sandbox, settings)
+    return sandbox.call(
+        function, str(path.absolute()), dict(plan.models), plan.options, plan.profile, plan.threads,
+        timeout=settings.child_seconds(info.duration * (1 + len(info.audio_tracks))), on_progress=on_progress,
+    )  # fmt: skip
 
 
 def analyse_in_child(
@@ -72,18 +73,9 @@ class Measured:
     peak_megabytes: float
 
 
-def measure_clip(path: Path, plan: Plan, sandbox: Sandbox, *, seconds: float, on_progress: Progress | None = None) -> dict[str, float]:
+def measure_clip(path: Path, plan: Plan, sandbox: Sandbox, settings: Settings, *, on_progress: Progress | None = None) -> dict[str, float]:
     """Return what the analysis of a file takes in a child of its own, networks loaded beforehand."""
-    measured: Measured = sandbox.call(
-        "tasks.clip:measure_in_child",
-        str(path.absolute()),
-        dict(plan.models),
-        plan.options,
-        plan.profile,
-        plan.threads,
-        timeout=seconds,
-        on_progress=on_progress,
-    )
+    measured: Measured = _in_child("tasks.clip:measure_in_child", path, plan, sandbox, settings, on_progress)
     return asdict(measured)
 
 

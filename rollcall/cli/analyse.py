@@ -47,9 +47,7 @@ def analyse(
     spent = StageClock()
     plan = make_plan(settings)
     with open_sandbox(settings) as sandbox, shown_progress() as report:
-        # How long the file is shows only in the child; a day of media is the limit.
-        limit = settings.child_seconds(24 * 3600)
-        analysis = analyse_clip(file, plan, sandbox, seconds=limit, on_progress=spent.beside(report))
+        analysis = analyse_clip(file, plan, sandbox, settings, on_progress=spent.beside(report))
         spent.stop()
         doc = document(analysis, name=file.name, sha256=sha256_of(file))
         if overlay_file is not None:

@@ -56,13 +56,13 @@ def application(adapters: Adapters) -> FastAPI:
     from rollcall.library import Library
     from rollcall.web.app import create_app
     from rollcall.web.proxies import GIGABYTE, Proxies
+    from tasks.probe import probe_file
 
     settings = adapters.settings
     limit = int(settings.cache_gigabytes * GIGABYTE)
 
     def make(source: Path, audio_track: int | None, target: Path, report: Callable[[str, float, float], None]) -> None:
-        # How long the source is shows only in the child; a day of media is the limit.
-        seconds = settings.child_seconds(24 * 3600)
+        seconds = settings.child_seconds(probe_file(source, adapters.sandbox, settings).duration)
         adapters.sandbox.call("rollcall.exports.rendition:write_proxy", str(source), audio_track, str(target), timeout=seconds, on_progress=report)
 
     return create_app(Library(adapters.catalog, adapters.artifacts), Proxies(settings.home / "cache" / "proxies", limit, make))

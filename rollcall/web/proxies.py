@@ -56,6 +56,8 @@ class Proxies:
             return ProxyState("ready")
         with self._lock:
             state = self._states.get(sha256)
+            if state is not None and state.state == "failed":  # told once: whoever asks again may have made room, or mended the file
+                return self._states.pop(sha256)
             if state is None or state.state == "ready":  # "ready", yet gone: evicted
                 state = self._states[sha256] = ProxyState("making")
                 self._worker.submit(self._run, sha256, source, audio_track)

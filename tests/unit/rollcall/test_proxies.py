@@ -31,14 +31,25 @@ def test_a_proxy_is_made_once_and_then_ready(tmp_path):
     assert calls == [(tmp_path / "a.avi", 2)]
 
 
-def test_a_failure_is_told_with_its_reason(tmp_path):
-    def make(*_):
-        raise Unsupported("neither picture nor sound")
+def test_a_failure_is_told_with_its_reason_and_then_tried_again(tmp_path):
+    fail, told = threading.Event(), []
+    fail.set()
+
+    def make(source, sound, target, report):
+        if fail.is_set():
+            raise Unsupported("neither picture nor sound")
+        target.write_bytes(b"video")
+
+    def ask():
+        told.append(proxies.ask("aa", tmp_path / "a", None))
+        return told[-1].state
 
     proxies = Proxies(tmp_path, 1000, make)
-    proxies.ask("aa", tmp_path / "a", None)
-    until(lambda: proxies.ask("aa", tmp_path / "a", None).state == "failed")
-    assert proxies.ask("aa", tmp_path / "a", None).reason == "neither picture nor sound"
+    ask()
+    until(lambda: ask() == "failed")
+    assert told[-1].reason == "neither picture nor sound"
+    fail.clear()
+    until(lambda: ask() == "ready")
 
 
 def test_the_least_recently_watched_go_first(tmp_path):
@@ -57,7 +68,8 @@ def test_what_was_evicted_is_made_again(tmp_path):
     until(lambda: proxies.ask("aa", tmp_path / "a", None).state == "ready")
     proxies.path("aa").unlink()
     assert proxies.ask("aa", tmp_path / "a", None).state == "making"
-    until(lambda: proxies.path("aa").exists())
+    until(lambda: proxies.ask("aa", tmp_path / "a", None).state == "ready")
+    assert proxies.path("aa").exists()
 
 
 def test_the_newest_stays_even_beyond_the_limit(tmp_path):
