@@ -8,7 +8,6 @@ line on stderr; here a session that is not on the device asked for is an error.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from asd_core.models.network import Network
 from asd_core.models.session import ERRORS_ONLY, ORT_ERRORS, OrtNetwork
 
 Profile = Literal["cpu-fp32", "cuda-fp32", "tensorrt-fp32", "tensorrt-fp16"]
-RUNTIMES = ("onnxruntime", "onnxruntime-gpu")  # both unpack into one folder and overwrite each other's files
 PROVIDERS: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
 
@@ -76,20 +74,6 @@ def open_network(path: Path, options: InferenceOptions) -> Network:
             "Install the extra `gpu` on a machine with an NVIDIA driver, or choose the profile cpu-fp32."
         )
     return OrtNetwork(session, sha256, path.name, options.profile)
-
-
-def runtime_conflict() -> str | None:
-    """Return what is wrong with the installed ONNX Runtime, or None: exactly one of the CPU and the GPU package must be there."""
-    present = []
-    for name in RUNTIMES:
-        try:
-            present.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    if len(present) == 1:
-        return None
-    found = " and ".join(present) or "neither"
-    return f"exactly one of {' and '.join(RUNTIMES)} must be installed, found {found}; make a fresh environment with the extra cpu or gpu"
 
 
 def _session_options(options: InferenceOptions) -> ort.SessionOptions:

@@ -62,14 +62,6 @@ def chip_quality(worth: float, chip: NDArray[np.uint8]) -> float:
     return worth * chip_sharpness(chip)
 
 
-def best_chips(times: NDArray[np.float64], quality: NDArray[np.float32], *, seconds: float = BUCKET_SECONDS) -> NDArray[np.int64]:
-    """Return the indices, in order of time, of the best candidate in each stretch of `seconds` on the asset's clock; ties go to the earlier."""
-    order = np.lexsort((times, -quality))
-    stretches = np.floor(times[order] / seconds + 1e-9).astype(np.int64)
-    _, first = np.unique(stretches, return_index=True)
-    return np.sort(order[first])
-
-
 def thin_chips(chips: Chips, *, most: int = MOST_CHIPS) -> Chips:
     """Return at most `most` chips, best first, spread over the time that the given ones cover: the best of each of `most` equal stretches.
 

@@ -1,6 +1,6 @@
 """The library's content as plain rows without surrogate ids and clocks: two libraries made of the same media compare equal.
 
-Serves tests (kill and repeat, any order, any number of workers) and `doctor`. A person stands for its members, not for its id; runs,
+Serves tests: kill and repeat, any order, any number of workers. A person stands for its members, not for its id; runs,
 stage runs, logs and audits are history, not content.
 """
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rollcall.cli.opening import open_adapters
+from rollcall.cli.opening import open_adapters, user_name
 from rollcall.cli.show import clock, note, plain, short, show_line
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def name(
         with adapters.catalog.transaction(serial=True) as connection:
             person = lookups.find_person(connection, who)
             alike = [other for other in lookups.list_persons(connection, named=True) if other.name == wanted and other.id != person.id]
-            state_fact(connection, plan, "rename", anchors=(person.anchor,), value=wanted, who=getpass.getuser())
+            state_fact(connection, plan, "rename", anchors=(person.anchor,), value=wanted, who=user_name())
             now = lookups.find_person(connection, person.id)
     show_line(f"{short(now.id)} is {f'now {plain(now.name)}' if now.name else 'without a name again'}: {_extent(now)}")
     if alike:
@@ -70,7 +69,7 @@ def merge(who: Person, others: Annotated[list[str], typer.Argument(metavar="OTHE
             persons = [lookups.find_person(connection, each) for each in (who, *others)]
             if len({person.id for person in persons}) < len(persons):
                 raise RequestError("two of these are one person already: nothing to merge")
-            state_fact(connection, plan, "merge", anchors=tuple(person.anchor for person in persons), who=getpass.getuser())
+            state_fact(connection, plan, "merge", anchors=tuple(person.anchor for person in persons), who=user_name())
             now = lookups.find_person(connection, persons[0].id)
     for person in persons:
         show_line(f"{short(person.id)} {plain(person.name or '')}: {_extent(person)}")
@@ -91,7 +90,7 @@ def undo(
     with open_adapters() as adapters:
         plan = make_plan(adapters.settings)
         with adapters.catalog.transaction(serial=True) as connection:
-            undone = undo_fact(connection, plan, fact, who=getpass.getuser())
+            undone = undo_fact(connection, plan, fact, who=user_name())
             words = _fact_words(connection, undone)
     show_line(f"Undone: {words}")
 

@@ -85,11 +85,11 @@ def _versions() -> Iterator[Finding]:
         except PackageNotFoundError:
             continue
     yield Finding("packages", "ok", ", ".join(f"{name} {number}" for name, number in found.items()))
-    for cpu, gpu in (("onnxruntime", "onnxruntime-gpu"), ("faiss-cpu", "faiss-gpu")):
-        if cpu in found and gpu in found:
-            yield Finding(cpu, "wrong", f"{cpu} and {gpu} overwrite each other's files: uninstall both, then install one of the extras cpu and gpu")
-        if cpu not in found and gpu not in found:
-            yield Finding(cpu, "wrong", f"neither {cpu} nor {gpu} is installed: install one of the extras cpu and gpu")
+    for pair in (("onnxruntime", "onnxruntime-gpu"), ("faiss-cpu", "faiss-gpu")):  # both unpack into one folder and overwrite each other's files
+        present = [package for package in pair if package in found]
+        if len(present) != 1:
+            words = f"exactly one of {' and '.join(pair)} must be installed, found {' and '.join(present) or 'neither'}"
+            yield Finding(pair[0], "wrong", f"{words}; make a fresh environment with the extra cpu or gpu")
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
@@ -108,6 +108,17 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield Finding("home", "ok", f"{home}{'' if home.exists() else ' (made when it is first needed)'}")
     toml = home / "rollcall.toml"
     yield Finding("settings", "ok", f"{toml}" if toml.exists() else f"defaults and the environment; {toml} is not there")
+    for name, value in _told(settings.model_dump(exclude_unset=True, exclude={"home", "threads"})):
+        yield Finding(name, "ok", value)
+
+
+def _told(told: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what is set otherwise than by default, by its full name; secrets are starred by their type."""
+    for name, value in told.items():
+        if isinstance(value, dict):
+            yield from _told(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", f"{value}"
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -199,7 +210,7 @@ def bench(
     plan = make_plan(settings)
     with open_sandbox(settings) as sandbox, shown_progress() as report:
         path = media_file(file) if file is not None else _demo_programme(settings)
-        measured: dict[str, Any] = measure_clip(path, plan, sandbox, seconds=settings.child_seconds(24 * 3600), on_progress=report)
+        measured: dict[str, Any] = measure_clip(path, plan, sandbox, settings, on_progress=report)
     if as_json:
         show_json({"file": str(path), **measured})
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +21,14 @@ def open_adapters() -> Iterator[Adapters]:
 
     with wiring.open_adapters(load_settings()) as adapters:
         yield adapters
+
+
+def user_name() -> str:
+    """Return who says or asks something, as the library notes it; a number where the system knows no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container that runs under a number alone
+        return f"user {os.getuid()}"
 
 
 @contextmanager

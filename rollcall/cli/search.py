@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollcall.cli.opening import open_adapters
+from rollcall.cli.files import media_file
+from rollcall.cli.opening import open_adapters, user_name
 from rollcall.cli.show import as_json_list, clock, note, person_words, show_line, show_table
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def search(
         if image is not None:
             plan = make_plan(adapters.settings)
             path, second = frame_of(image)
-            looked_for = query_face(path, second, face, adapters, plan)
+            looked_for = query_face(media_file(path), second, face, adapters, plan)
             found = search_face(looked_for, adapters, plan, threshold=threshold, collection=collection)
             moments = found.moments
             asked |= {"threshold": found.threshold, "embedder": plan.models["embedder"].sha256}
@@ -61,7 +61,7 @@ def search(
                 moments = search_person(connection, lookups.find_person(connection, str(person)), collection=collection)
         moments = tuple(moment for moment in moments if moment.speaking or not speaking)
         with adapters.catalog.transaction() as connection:
-            runs.note_search(connection, "image" if image else "person", who=getpass.getuser(), parameters=asked, hits=len(moments))
+            runs.note_search(connection, "image" if image else "person", who=user_name(), parameters=asked, hits=len(moments))
     if as_json:
         as_json_list(moment_object(moment) for moment in moments)
         return

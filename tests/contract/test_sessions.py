@@ -9,7 +9,7 @@ import pytest
 
 from asd_core.errors import DeviceMissing, ModelMismatch, ModelMissing
 from asd_core.models.session import open_session
-from infra.inference import PROVIDERS, InferenceOptions, open_network, runtime_conflict
+from infra.inference import PROVIDERS, InferenceOptions, open_network
 
 WAYS = {
     "core": open_session,
@@ -26,8 +26,8 @@ def open_any(request):
 
 
 @pytest.fixture
-def network_file(shared_models):
-    return shared_models / "lrasd_ava_audio.onnx"
+def network_file(models_folder):
+    return models_folder / "lrasd_ava_audio.onnx"
 
 
 @pytest.mark.models
@@ -53,9 +53,9 @@ def test_a_wrong_input_is_refused_by_the_files_name(open_any, network_file, feed
 
 
 @pytest.mark.models
-def test_outputs_keep_the_graphs_order(open_any, shared_models):
+def test_outputs_keep_the_graphs_order(open_any, models_folder):
     """SCRFD's nine outputs have numbers for names: only their order says what they are."""
-    outputs = open_any(shared_models / "scrfd_500m_kps.onnx").run({"input.1": np.zeros((1, 3, 64, 96), np.float32)})
+    outputs = open_any(models_folder / "scrfd_500m_kps.onnx").run({"input.1": np.zeros((1, 3, 64, 96), np.float32)})
     assert [value.shape[-1] for value in outputs.values()] == [1, 1, 1, 4, 4, 4, 10, 10, 10]
 
 
@@ -91,10 +91,6 @@ def test_a_session_that_fell_back_to_the_cpu_is_an_error(network_file, monkeypat
     monkeypatch.setattr(ort, "preload_dlls", lambda: None, raising=False)
     with pytest.warns(UserWarning, match="CUDAExecutionProvider"), pytest.raises(DeviceMissing, match="CPUExecutionProvider"):
         open_network(network_file, InferenceOptions(profile="cuda-fp32"))
-
-
-def test_exactly_one_runtime_is_installed():
-    assert runtime_conflict() is None
 
 
 @pytest.mark.parametrize("wrong", [{"profile": "cuda-int8"}, {"threads": 0}])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asd_core.faces.align import align_matrix, best_chips, chip_quality, chip_sharpness, chip_worth, thin_chips
+from asd_core.faces.align import align_matrix, chip_quality, chip_sharpness, chip_worth, thin_chips
 from asd_core.geometry import ARCFACE_TEMPLATE
 from asd_core.records import Chips
 
@@ -56,12 +56,6 @@ def test_quality_falls_with_blur_and_never_exceeds_the_worth():
 def test_light_does_not_change_sharpness():
     chip = np.random.default_rng(6).integers(0, 200, (112, 112, 3)).astype(np.uint8)
     assert chip_sharpness(chip // 2) == pytest.approx(chip_sharpness(chip), rel=0.02)
-
-
-def test_each_stretch_gives_its_best_chip():
-    times = np.array([0.1, 1.9, 2.0, 3.0, 9.0])
-    assert best_chips(times, np.array([0.5, 0.4, 0.3, 0.3, 0.1], np.float32)).tolist() == [0, 2, 4]
-    assert best_chips(np.zeros(0), np.zeros(0, np.float32)).tolist() == []
 
 
 def chips(times, quality):
