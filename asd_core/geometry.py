@@ -9,9 +9,7 @@ Boxes = NDArray[np.float32]  # (N, 4) xyxy, x2/y2 exclusive
 Affine = NDArray[np.float64]  # (2, 3): maps (x, y, 1) in the source to (x, y) in the target
 
 # Where ArcFace-type embedders expect the five points in a 112 x 112 chip (Deng et al. 2019, as published by InsightFace).
-ARCFACE_TEMPLATE = np.array(
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)], dtype=np.float64
-)
+ARCFACE_TEMPLATE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)], dtype=np.float64)
 
 
 def box_iou(left: Boxes, right: Boxes) -> NDArray[np.float32]:

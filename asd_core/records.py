@@ -375,7 +375,10 @@ class LibraryPerson:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Partition:
-    """Who is who among the groups given: `persons` sorted by id. Groups that belong to nobody are in `nobody`; facts whose face is not among the groups in `dormant`."""
+    """Who is who among the groups given: `persons` sorted by id.
+
+    Groups that belong to nobody are in `nobody`; facts whose face is not among the groups in `dormant`.
+    """
 
     persons: tuple[LibraryPerson, ...]
     nobody: tuple[tuple[str, str], ...]
