@@ -2,7 +2,7 @@
 
 Error rates come from pyannote.metrics. Speakers are not mapped by what fits best: a track's person is known by boxes, place or stills
 (benchmarks/matching.py), so that the right voice on the wrong face is an error. Answers are kept in out/accuracy, by the digests of the
-clip, the models and the code that gave them; a second run only scores.
+clip, its decoded sound, the models and the code that gave them; a second run only scores.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ import numpy as np
 from asd_core.analysis import Networks, analyse_clip, open_networks
 from asd_core.evaluate.ava import SPEAKING, AvaRow, score_ava
 from asd_core.geometry import box_iou
+from asd_core.media.probe import probe
 from asd_core.models.registry import ModelFolder, find
 from asd_core.models.session import open_session
 from benchmarks import accuracy_page
 from benchmarks.matching import FoundTrack, match_tracks, read_boxes
-from benchmarks.recipe import run_recipe
+from benchmarks.recipe import default_sound, run_recipe
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -35,11 +36,7 @@ COLLARS = (0.0, 0.25, 0.5)  # pyannote's: seconds in all around an edge, half on
 ORDER = ("label", "exact", "hand", "vad", "none")  # kinds of truth, firmest first
 ROLES = ("detector", "speaking", "embedder")
 UNSEEN_SCORE = -20.0  # of a given box that no track covers
-RECIPE_CODE = (
-    "benchmarks/recipe.py",
-    *(f"asd_core/media/{name}.py" for name in ("audio", "mixdown", "probe", "source")),
-    *(f"asd_core/{name}.py" for name in ("faces/detect", "faces/scrfd", "speech/mfcc")),
-)
+RECIPE_CODE = ("benchmarks/recipe.py", *(f"asd_core/{name}.py" for name in ("faces/detect", "faces/scrfd", "speech/mfcc")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +129,8 @@ def find_recipe(clip: Path, networks: Networks) -> Found:
 
 def _kept(clip: Path, side: str, networks: Networks, code: Iterable[str], find_all: Callable[[Path, Networks], Found]) -> Found:
     """Return the answer for a clip, made once for the same clip, models and code."""
-    parts = [clip.read_bytes(), json.dumps(networks.models, sort_keys=True).encode()]
+    info = probe(clip)
+    parts = [clip.read_bytes(), json.dumps(networks.models, sort_keys=True).encode(), repr(info).encode(), default_sound(clip, info).tobytes()]
     for name in code:
         path = ROOT / name
         files = sorted(path.rglob("*.py")) + sorted(path.rglob("*.toml")) if path.is_dir() else [path]

@@ -81,7 +81,7 @@ def run_recipe(path: Path, networks: Any) -> list[RecipeTrack]:
     edges = [*cuts, len(faces)]
     linked = [track for a, b in pairwise(edges) for track in link(faces[a:b])]
     crops = cut_crops(path, info, linked)
-    samples = _sound(path, info)
+    samples = default_sound(path, info)
     return [
         RecipeTrack(first, boxes, score(crop, samples[first * 640 : (first + len(boxes)) * 640], networks.speaking))
         for (first, boxes), crop in zip(linked, crops, strict=True)
@@ -186,7 +186,8 @@ def _crop(picture: NDArray[np.uint8], x: float, y: float, size: float) -> NDArra
     return cv2.cvtColor(cv2.resize(padded, (224, 224)), cv2.COLOR_RGB2GRAY)[56:168, 56:168]
 
 
-def _sound(path: Path, info: MediaInfo) -> NDArray[np.int16]:
+def default_sound(path: Path, info: MediaInfo) -> NDArray[np.int16]:
+    """Return the default (or first) sound track, mono at 16 kHz on the asset's clock; empty without one."""
     if not info.audio_tracks:
         return np.zeros(0, np.int16)
     chosen = next((track for track in info.audio_tracks if track.default), info.audio_tracks[0])
