@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asd_core.errors import MediaError, NotFound, RollcallError, Unavailable
 from flows.process_asset import process_asset
-from flows.walk import Found, as_text, is_text, settled, walk
+from flows.walk import Found, as_text, is_text, pick, settled, walk
 from infra import orchestrate
 from infra.catalog import assets, runs
 from infra.settings import child_environment, load_settings
@@ -105,7 +105,7 @@ def process_library(
         workers: assets at a time; None as the settings say.
         direct: run the stages in this process, without Prefect; same cache, same retries, same result.
         span_seconds: of one `look`; 0 for the whole asset, None as the settings say.
-        only: uris to which the run keeps among what lies there; None for all.
+        only: uris of the files to try, named by their paths below `paths`; None for all that lies there.
         on_event: hears what happens; called from several threads, one at a time.
         settings: None: read from the environment and the home folder.
 
@@ -119,9 +119,8 @@ def process_library(
     settings = settings or load_settings(workers=workers)
     if workers is not None and workers != settings.workers:
         settings = settings.model_copy(update={"workers": workers})
-    files, ignored = walk([Path(path) for path in paths])
-    if only is not None:
-        files, ignored = [one for one in files if one.uri in only], 0
+    roots = [Path(path) for path in paths]
+    files, ignored = walk(roots) if only is None else (pick(roots, only), 0)
     plan = make_plan(settings, span_seconds=span_seconds)
     with open_adapters(settings) as adapters:
         run = _Run(adapters, plan, collection, on_event, direct=direct)

@@ -62,7 +62,8 @@ def walk(paths: Iterable[Path]) -> tuple[list[Found], int]:
     """Return the files to try, sorted by name, and how many others were passed over.
 
     Folders are walked, without hidden files and folders and without following links to folders. In them, files whose ending says that they
-    are no media are passed over; a file that is given itself is always tried. What is given twice is found once.
+    are no media are passed over, and so is what may not be looked at; a file that is given itself is always tried. What is given twice is
+    found once, what goes away meanwhile not at all.
 
     Raises:
         NotFound: a path is not there.
@@ -75,8 +76,14 @@ def walk(paths: Iterable[Path]) -> tuple[list[Found], int]:
             for file in _files(path):
                 if file.suffix.lower().removeprefix(".") in NO_MEDIA or not file.suffix:
                     ignored += 1
-                else:
-                    _add(found, file, file.relative_to(path).as_posix())
+                    continue
+                try:
+                    if file.is_file():
+                        _add(found, file, file.relative_to(path).as_posix())
+                except FileNotFoundError:
+                    continue
+                except OSError:
+                    ignored += 1
         elif path.is_file():
             _add(found, path, path.name)
         else:
@@ -84,13 +91,23 @@ def walk(paths: Iterable[Path]) -> tuple[list[Found], int]:
     return sorted(found.values(), key=lambda one: (one.name, one.uri)), ignored
 
 
+def pick(roots: Iterable[Path], uris: Iterable[str]) -> list[Found]:
+    """Return the files at these places, whatever they are called, named by their path below the first of the folders that holds them."""
+    found: dict[Path, Found] = {}
+    folders = [Path(os.path.abspath(root)) for root in roots]  # noqa: PTH100 -- as in walk
+    for path in sorted(Path(uri) for uri in uris):
+        root = next((folder for folder in folders if folder in path.parents), path.parent)
+        if path.is_file():
+            _add(found, path, path.relative_to(root).as_posix())
+    return sorted(found.values(), key=lambda one: (one.name, one.uri))
+
+
 def _files(folder: Path) -> Iterator[Path]:
     for here, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            path = Path(here, name)
-            if not name.startswith(".") and path.is_file():
-                yield path
+            if not name.startswith("."):
+                yield Path(here, name)
 
 
 def _add(found: dict[Path, Found], path: Path, name: str) -> None:

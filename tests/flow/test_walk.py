@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from pathlib import Path
 
 import pytest
 
 from asd_core.errors import NotFound, Unavailable
 from flows import walk as module
-from flows.walk import settled, walk
+from flows.walk import pick, settled, walk
 
 
 def make(folder, *names):
@@ -68,3 +70,26 @@ def test_a_file_that_keeps_growing_is_refused_for_now(tmp_path, monkeypatch):
     (one,), _ = walk([tmp_path])
     with pytest.raises(Unavailable, match="still being written"):
         settled(one)
+
+
+def test_what_may_not_be_looked_at_loses_no_neighbour(tmp_path, monkeypatch):
+    make(tmp_path, "a.mp4", "closed.mp4", "going.mp4")
+    stat = Path.stat
+
+    def refusing(path, **more):
+        if path.name == "closed.mp4":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        if path.name == "going.mp4" and not more:
+            raise FileNotFoundError(errno.ENOENT, "No such file", str(path))
+        return stat(path, **more)
+
+    monkeypatch.setattr(Path, "stat", refusing)
+    found, ignored = walk([tmp_path])
+    assert names(found) == ["a.mp4"]
+    assert ignored == 1
+
+
+def test_files_are_picked_whatever_they_are_called(tmp_path):
+    make(tmp_path, "a/notes.txt", "a/.hidden.mp4", "b/x.mp4")
+    uris = [str(tmp_path / name) for name in ("a/notes.txt", "a/.hidden.mp4", "b/x.mp4", "b/gone.mp4")]
+    assert names(pick([tmp_path / "a", tmp_path], uris)) == [".hidden.mp4", "b/x.mp4", "notes.txt"]
