@@ -57,7 +57,7 @@ def measure_case(size: str, faces: int, *, quick: bool) -> dict[str, Any]:
     line = in_process("line", path)
     floor = in_process("floor", path, line["counts"])
     row = {"size": size, "faces": faces, "line": line, "floor": floor}
-    if not quick:
+    if size == "1080p" and not quick:  # minutes of CPU each
         row["recipe"] = in_process("recipe", path)
     return row
 
