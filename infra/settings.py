@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -28,9 +28,9 @@ MARK_SECONDS = 10  # a span is a run of marks (asd_core.timeline)
 
 
 class Section(BaseModel):
-    """A group of settings; unknown keys are errors."""
+    """A group of settings; unknown keys are errors, and so are numbers without end."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class ModelSettings(Section):
@@ -84,7 +84,7 @@ class ListenSettings(Section):
 class ScoreSettings(Section):
     """The options of `score` (asd_core.speech.score.ScoreOptions)."""
 
-    windows: tuple[float, ...] | None = None  # seconds
+    windows: tuple[Annotated[float, Field(ge=0.2, le=60)], ...] | None = Field(None, min_length=1)  # seconds
     overlap: float | None = Field(None, ge=0, lt=1)
     taper: float | None = Field(None, ge=0)  # seconds
 
@@ -170,7 +170,9 @@ class _Environment(EnvSettingsSource):
 class Settings(BaseSettings):
     """Everything that a user may set; read once a process by `load_settings`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
     home: Path = Field(default_factory=home_folder)
     database_url: SecretStr | None = None  # None: PostgreSQL inside the home folder

@@ -43,6 +43,11 @@ def test_command_before_environment_before_file_before_default(home, monkeypatch
         ("ROLLCALL_WORKERS", "0", "workers"),
         ("ROLLCALL_SPAN_SECONDS", "15", "multiple of 10"),
         ("ROLLCALL_MODELS__PROVIDER", "abacus", "provider"),
+        ("ROLLCALL_CACHE_GIGABYTES", "inf", "cache_gigabytes"),
+        ("ROLLCALL_LIMITS__MEMORY_GIGABYTES", "inf", "memory_gigabytes"),
+        ("ROLLCALL_LIMITS__SECONDS_AT_LEAST", "nan", "seconds_at_least"),
+        ("ROLLCALL_SCORE__WINDOWS", "[]", "score.windows"),
+        ("ROLLCALL_SCORE__WINDOWS", "[2, -1]", "score.windows"),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(monkeypatch, variable, value, message):
