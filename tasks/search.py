@@ -5,6 +5,7 @@ Every hit carries its evidence: the cosine to the query, the threshold, the trac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,6 +112,8 @@ def read_face(path: Path, second: float | None, number: int | None, detector: Mo
 
 
 def _picture(path: Path, second: float | None) -> NDArray[np.uint8]:
+    if second is not None and not math.isfinite(second):
+        raise RequestError(f"{path.name}@{second:g} names no moment: say the seconds, such as {path.name}@12.5")
     picture = read_photo(path) if second is None else None
     if picture is not None:
         return picture

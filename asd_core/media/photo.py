@@ -34,9 +34,11 @@ def read_photo(path: Path) -> NDArray[np.uint8] | None:
         return None
     if picture is None:
         return None
-    scale = LONGEST_SIDE / max(picture.shape[:2])
+    height, width = picture.shape[:2]
+    scale = LONGEST_SIDE / max(width, height)
     if scale < 1:
-        picture = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+        size_wh = max(1, round(width * scale)), max(1, round(height * scale))  # a line of pixels keeps its one row
+        picture = np.asarray(cv2.resize(picture, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
     return np.asarray(picture, np.uint8)
 
 
