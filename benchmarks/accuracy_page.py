@@ -15,10 +15,12 @@ COLLAR_NAMES = {0.0: "no collar", 0.25: "0.125 s each side", 0.5: "0.25 s each s
 HEAD = """# Accuracy
 
 Written by `make accuracy`; every number is reproduced by it. The clips are short and few (12 minutes in all): they say something about
-correctness and little about accuracy in general. Nothing was tuned on them.
+correctness and little about accuracy in general. Thresholds are chosen on training material; where the clips were looked at too early is said in
+`docs/decisions/0005-test-set.md`.
 
 **Ours** is `asd_core.analyse_clip` with default options. **Recipe** is the reference recipe (detector on every frame, IoU tracks, windows of
-1 to 6 s averaged, threshold 0), re-implemented plainly in `benchmarks/recipe.py` on the same networks: {models}.
+1 to 6 s averaged, threshold 0), re-implemented plainly in `benchmarks/recipe.py` on the same networks:
+{models}.
 
 Error rates are (missed + false alarm + confusion) / speech of the truth, by pyannote.metrics. Speakers are not mapped by what fits best:
 each track's person is known from given boxes, from its place, from stills, or from being the only one (`benchmarks/matching.py`), the same way
