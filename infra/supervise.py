@@ -43,6 +43,19 @@ def process_start(pid: int) -> float | None:
     return None if fields[0] in {"Z", "X"} else float(fields[19])
 
 
+def _state_of(text: str | None) -> dict[str, Any]:
+    """Return what a state file says; that nothing is known where there is none, or one that we did not write."""
+    try:
+        told = json.loads(text or "")
+        users = [{"pid": int(user["pid"]), "started": user["started"], "token": str(user["token"])} for user in told["users"]]
+        info = told["info"]
+        if info is None or isinstance(info, dict):
+            return {"pinned": bool(told["pinned"]), "users": users, "info": info}
+    except (ValueError, TypeError, KeyError):
+        pass
+    return {"pinned": False, "users": [], "info": None}
+
+
 class Service(Protocol):
     """What a supervisor needs to know of a service."""
 
@@ -78,17 +91,20 @@ class Supervisor:
         with (self._folder / f"{self.service.name}.lock").open("a") as lock:
             self._lock(lock.fileno())
             path = self._folder / f"{self.service.name}.json"
-            state: dict[str, Any] = {"pinned": False, "users": [], "info": None}
-            with contextlib.suppress(OSError, ValueError):
-                state |= json.loads(path.read_text())
+            before = None
+            with contextlib.suppress(OSError):
+                before = path.read_text(errors="replace")
+            state = _state_of(before)
             state["users"] = [user for user in state["users"] if process_start(user["pid"]) == user["started"]]
             try:
                 yield state
             finally:
-                temporary = path.with_suffix(".part")
-                temporary.touch(mode=0o600)
-                temporary.write_text(json.dumps(state))
-                temporary.replace(path)
+                after = json.dumps(state)
+                if after != before:  # a look at a full disk must not need room on it
+                    temporary = path.with_suffix(".part")
+                    temporary.touch(mode=0o600)
+                    temporary.write_text(after)
+                    temporary.replace(path)
 
     def _lock(self, descriptor: int) -> None:
         deadline = time.monotonic() + self._patience

@@ -105,11 +105,19 @@ class TestSupervisor:
         with sleeper.use():
             assert sleeper.status()["running"]
 
-    def test_a_torn_state_file_is_no_state(self, sleeper, tmp_path):
+    @pytest.mark.parametrize("text", ['{"pinned": tr', "", "[]", "3", '{"users": 3}', '{"pinned": false, "users": [{}], "info": null}'])
+    def test_a_torn_or_strange_state_file_is_no_state(self, sleeper, tmp_path, text):
         (tmp_path / "run").mkdir()
-        (tmp_path / "run" / "sleeper.json").write_text('{"pinned": tr')
+        (tmp_path / "run" / "sleeper.json").write_text(text)
         with sleeper.use():
             assert sleeper.status()["users"] == 1
+
+    def test_a_look_writes_nothing(self, sleeper, tmp_path):
+        with sleeper.use():
+            path = tmp_path / "run" / "sleeper.json"
+            before = path.stat()
+            assert sleeper.status()["users"] == 1
+            assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
     def test_many_at_once_start_it_once(self, sleeper):
         barrier, infos = threading.Barrier(6), []
