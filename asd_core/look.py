@@ -1,6 +1,6 @@
 """`look`: one streamed decode of a span gives its shots, face tracks, visual features and chips.
 
-The asset's picture is cut at fixed marks, 10 s apart, into blocks. A block sees its own instants and one second on both sides, and nothing
+The asset's picture is cut at fixed marks, 10 s apart, into blocks. A block sees its own instants and 28 more on both sides, and nothing
 else: tracking, cut detection and smoothing begin afresh in every block. So what a block finds does not depend on the span in which it was
 decoded, and a span is merely a run of blocks that share one decode. `stitch` joins the tracks of neighbouring blocks by the boxes that both
 saw in the overlap.

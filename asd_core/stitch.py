@@ -1,6 +1,6 @@
 """`stitch`: the blocks of an asset become its shots and tracks.
 
-Neighbouring blocks saw two seconds in common, the mark in their middle. A track of the left block and one of the right are the same face
+Neighbouring blocks saw 56 instants in common, the mark in their middle. A track of the left block and one of the right are the same face
 where their boxes agree in that overlap; each keeps the instants that its block owns.
 """
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 THUMBNAIL_WH = (64, 36)
-CUT_REACH = 25  # instants on both sides that a decision depends on at most
+CUT_REACH = 28  # instants on both sides that a decision depends on at most
 _CELL = 4  # pixels
 _CHUNK = 200  # instants decided at once: bounds the table of distances
 _PEAK = 3  # instants within which only the largest step can be a cut
