@@ -185,7 +185,9 @@ class Supervisor:
             state["pinned"] = False
             if force:
                 state["users"] = []
-            self._end_if_unused(state)
+            if not state["users"]:  # also what no state knows: its command was killed while it came up
+                self.service.stop(state["info"] or {})
+                state["info"] = None
             return len(state["users"])
 
     def status(self) -> Info:

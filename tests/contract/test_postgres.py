@@ -112,6 +112,12 @@ class TestSupervisor:
         with sleeper.use():
             assert sleeper.status()["users"] == 1
 
+    def test_down_ends_what_a_killed_start_left(self, sleeper, monkeypatch):
+        told = []
+        monkeypatch.setattr(sleeper.service, "stop", told.append)
+        assert sleeper.down() == 0
+        assert told == [{}]
+
     def test_a_look_writes_nothing(self, sleeper, tmp_path):
         with sleeper.use():
             path = tmp_path / "run" / "sleeper.json"
