@@ -7,6 +7,7 @@ remedy, and the summary counts them. With it beside the checkout, or with `--req
 from __future__ import annotations
 
 import logging
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # Started in the background by a script, a command ignores Ctrl-C and its children would too: tests that interrupt them need it back.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "logs_errors: logs errors on purpose")
 
 
