@@ -24,7 +24,8 @@ def main() -> None:
     HOME.mkdir(parents=True, exist_ok=True)
     clips = sorted(str(path) for path in (MEDIA / "clips").glob("*.mp4"))
     ingested = rollcall("ingest", *clips)
-    print(ingested.stderr.strip().splitlines()[-1], file=sys.stderr)
+    if ingested.returncode:
+        sys.exit(f"the clips could not be taken in: {ingested.stderr.strip()}")
     rollcall("up")
     try:
         rows = [ask(still) for still in json.loads((MEDIA / "manifest.json").read_text())["stills"]]
