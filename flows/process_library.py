@@ -27,6 +27,7 @@ from flows.process_asset import process_asset
 from flows.walk import Found, as_text, is_text, pick, settled, walk
 from infra import orchestrate
 from infra.catalog import assets, runs
+from infra.ending import GIVEN_UP
 from infra.settings import child_environment, load_settings
 from infra.supervise import process_start
 from infra.wiring import open_adapters
@@ -41,8 +42,11 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("rollcall")
 PRELOAD = ("tasks.probe", "tasks.look", "tasks.listen")
+CHUNK = 1 << 20  # bytes that are hashed at a time
 MOST_ATTEMPTS = 3  # runs in which a failed asset is tried again by itself; then `retry` must ask for it
 STOP_SECONDS = 8.0  # that Ctrl-C waits for the threads to notice
+LOST_SECONDS = 2.0  # the same where a service has died, for which they may wait in vain
+WATCH_SECONDS = 0.2  # between looks at the services
 
 AssetState = Literal["done", "skipped", "failed", "quarantined", "stopped"]
 
@@ -112,7 +116,8 @@ def process_library(
     Raises:
         NotFound: a path is not there, or nothing that lies there may be media.
         ModelError: a role has no usable model.
-        Unavailable: the database or Prefect cannot be reached.
+        Unavailable: the database or Prefect cannot be reached, or died meanwhile; what was not finished stays so. Threads that wait for
+            Prefect's client may then live on for some minutes (`infra.ending` ends a process without them).
         KeyboardInterrupt: after everything that was started here has been ended.
     """
     began = time.monotonic()
@@ -146,6 +151,7 @@ class _Run:
         self._claimed: dict[str, Found] = {}
         self._unchanged: list[str] = []
         self._run_id: int | None = None
+        self._server_lost: Callable[[], bool] = lambda: False
 
     def _emit(self, event: Event) -> None:
         with self._ears:
@@ -210,12 +216,14 @@ class _Run:
         state: Literal["done", "failed", "stopped"] = "stopped"
         try:
             with self._runner() as runner:
-                runner.flow("process-library", f"ingest {self._collection}", lambda: self._all(runner))
+                self._attend(runner)
             state = "failed" if any(one.state in {"failed", "quarantined"} and not one.earlier for one in self.results) else "done"
         finally:
             self._finish(state)
 
     def _finish(self, state: Literal["done", "failed", "stopped"]) -> None:
+        if self._adapters.catalog.lost():
+            return
         counts = Counter(one.state for one in self.results)
         with contextlib.suppress(RollcallError) if state == "stopped" else contextlib.nullcontext():
             if self._run_id is not None:
@@ -233,16 +241,59 @@ class _Run:
         with contextlib.ExitStack() as stack:
             url = settings.prefect_api_url
             if url is None:
-                url = stack.enter_context(_private_server(settings, self._stop))
+                url, self._server_lost = stack.enter_context(_private_server(settings, self._stop))
             elif not orchestrate.healthy(url):
                 raise Unavailable(f"no Prefect API answers at {url}; --direct works without it")
             key = settings.prefect_api_key.get_secret_value() if settings.prefect_api_key is not None else None
             stack.enter_context(orchestrate.connected(url, settings.home, key))
-            orchestrate.bury_lost_runs(_is_lost)
             yield Orchestrated((orchestrate.TAG, _own_tag()))
 
+    def _lost(self) -> str:
+        """Return what is to be said where a service that this run needs has died; nothing where all live."""
+        if self._adapters.catalog.lost():
+            return "the library's database died; run the same command again: it goes on from what is finished"
+        if self._server_lost():
+            return "the Prefect server died; run the same command again: it goes on from what is finished (--direct works without it)"
+        return ""
+
+    def _attend(self, runner: Runner) -> None:
+        """Do the work in a thread of its own, so that this one hears Ctrl-C and sees services die, whatever the others wait for."""
+        ended: Future[None] = Future()
+        context = contextvars.copy_context()
+
+        def body() -> None:
+            try:
+                context.run(self._library, runner)
+            except BaseException as error:  # noqa: BLE001 -- raised again by the thread that waits
+                ended.set_exception(error)
+            else:
+                ended.set_result(None)
+
+        try:
+            threading.Thread(target=body, name="library", daemon=True).start()
+            while not ended.done():
+                wait([ended], timeout=WATCH_SECONDS)
+                lost = self._lost()
+                if lost and not (ended.done() and ended.exception() is None):
+                    raise Unavailable(lost)
+            ended.result()
+        except BaseException:
+            self._stop.set()
+            self._adapters.sandbox.close()
+            if self._adapters.catalog.lost():
+                self._adapters.catalog.close()  # whoever waits for a connection waits in vain
+            wait([ended], timeout=LOST_SECONDS if self._lost() else STOP_SECONDS)
+            if not ended.done():
+                GIVEN_UP.set()
+            raise
+
+    def _library(self, runner: Runner) -> None:
+        if not self._direct:
+            orchestrate.bury_lost_runs(_is_lost)
+        runner.flow("process-library", f"ingest {self._collection}", lambda: self._all(runner))
+
     def _all(self, runner: Runner) -> None:
-        """Work on everything pending, so many assets at a time; an interruption ends the decoding children and waits for the threads."""
+        """Work on everything pending, so many assets at a time, until all is done or the command is being stopped."""
         workers = self._adapters.settings.workers
         pool = ThreadPoolExecutor(workers, thread_name_prefix="asset")
         futures: set[Future[None]] = set()
@@ -252,28 +303,47 @@ class _Run:
                 if asset is not None:
                     futures.add(pool.submit(contextvars.copy_context().run, self._one, runner, one, asset))
                 while len(futures) > workers:  # hash a little ahead, not the whole library
-                    futures = _wait_for_some(futures)
+                    futures = self._wait_for_some(futures)
             while futures:
-                futures = _wait_for_some(futures)
+                futures = self._wait_for_some(futures)
         except BaseException:
             self._stop.set()
             self._adapters.sandbox.close()
-            wait(futures, timeout=STOP_SECONDS)
             raise
         finally:
-            pool.shutdown(wait=not self._stop.is_set(), cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
+
+    def _wait_for_some(self, futures: set[Future[None]]) -> set[Future[None]]:
+        """Return the futures that still run after one has ended."""
+        ended, rest = wait(futures, timeout=WATCH_SECONDS, return_when=FIRST_COMPLETED)
+        for future in ended:
+            future.result()
+        self._check_stopped()
+        return rest
+
+    def _is_stopping(self) -> bool:
+        """Say whether what just failed is no fault of the file's: the command ends, as it does where a service has died."""
+        if self._lost():
+            self._stop.set()
+        return self._stop.is_set()
+
+    def _check_stopped(self) -> None:
+        if self._stop.is_set():
+            raise Stopped
 
     def _hashed(self, one: Found, known: str | None) -> Asset | None:
         """Return the asset to work on; None where there is nothing to do, or nothing can be done."""
         try:
             steady = one if known is not None else settled(one)
-            sha256 = _sha256(steady) if known is None else known
+            sha256 = _sha256(steady, self._check_stopped) if known is None else known
             with self._adapters.catalog.transaction() as connection:
                 assets.see_location(
                     connection, collection=self._collection, uri=one.uri, name=one.name, size=steady.size, version=steady.version, sha256=sha256
                 )
                 place = assets.locations(connection, [one.uri])[one.uri]
         except (OSError, RollcallError) as error:
+            if self._is_stopping():
+                raise Stopped from error
             self._end(AssetResult(one.name, one.path, "failed", None, _sentence(error, one), retryable=True))
             return None
         if self._is_settled(one, place):
@@ -301,7 +371,7 @@ class _Run:
         self._end(replace(result, made=count["made"], cached=count["cached"], seconds=time.monotonic() - began))
 
     def _failure(self, result: AssetResult, error: Exception, one: Found) -> AssetResult:
-        if self._stop.is_set():
+        if self._is_stopping():
             return replace(result, state="stopped", reason="the command was stopped")
         if not isinstance(error, RollcallError):
             LOG.error("asset failed unexpectedly", extra={"asset": result.sha256}, exc_info=error)
@@ -318,22 +388,18 @@ class _Run:
         return result
 
 
-def _wait_for_some(futures: set[Future[None]]) -> set[Future[None]]:
-    """Return the futures that still run after one has ended; wakes often, so that Ctrl-C is heard."""
-    ended, rest = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
-    for future in ended:
-        future.result()
-    return rest
-
-
-def _sha256(one: Found) -> str:
+def _sha256(one: Found, check_stopped: Callable[[], None]) -> str:
     """Return the SHA-256 of a file's bytes.
 
     Raises:
         Unavailable: it changed meanwhile.
     """
-    with one.path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    hashing = hashlib.sha256()
+    with one.path.open("rb", buffering=0) as stream:
+        while chunk := stream.read(CHUNK):
+            check_stopped()
+            hashing.update(chunk)
+    digest = hashing.hexdigest()
     if settled(one).version != one.version:
         raise Unavailable(f"{one.name} is still being written; it is tried again in the next run")
     return digest
@@ -349,8 +415,8 @@ def _sentence(error: Exception, one: Found) -> str:
 
 
 @contextlib.contextmanager
-def _private_server(settings: Settings, stop: threading.Event) -> Iterator[str]:
-    """Give the URL of the home folder's Prefect server; it comes up while this process imports Prefect."""
+def _private_server(settings: Settings, stop: threading.Event) -> Iterator[tuple[str, Callable[[], bool]]]:
+    """Give the URL of the home folder's Prefect server, and what says whether it has died; it comes up while this process imports Prefect."""
     supervisor = orchestrate.supervisor(settings.home, child_environment(), abandoned=stop.is_set)
     with ThreadPoolExecutor(1, thread_name_prefix="prefect") as beside:
         starting = beside.submit(supervisor.acquire)
@@ -365,7 +431,7 @@ def _private_server(settings: Settings, stop: threading.Event) -> Iterator[str]:
             raise
     info: dict[str, Any] = starting.result()
     try:
-        yield str(info["url"])
+        yield str(info["url"]), lambda: not supervisor.service.alive(info)
     finally:
         supervisor.release()
 

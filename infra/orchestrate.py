@@ -43,7 +43,12 @@ QUIET = {
     "PREFECT_CLI_PROMPT": "false",
 }
 SERVER = {"PREFECT_SERVER_LOGGING_LEVEL": "ERROR", "PREFECT_LOGGING_LEVEL": "ERROR"}
-CLIENT = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_LOGGING_TO_API_ENABLED": "false", "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false"}
+CLIENT = {
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",  # of the threads that carry events: they tell the terminal of each that got nowhere
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+}
 
 # Prefect begins its SQLite transactions as readers; one that turns into a writer while another commits fails, the client sleeps for two
 # seconds, and ten flow runs take twenty. As writers from the start they wait their turn, some milliseconds each (measured: 0.2 s a flow run).
@@ -225,7 +230,8 @@ def connected(url: str, home: Path, key: str | None = None) -> Iterator[None]:
         try:
             yield
         finally:
-            EventsWorker.drain_all(timeout=DRAIN_SECONDS, at_exit=True)  # task runs travel as events, in the background
+            # Task runs travel as events, in the background; to a server that has gone none of them gets.
+            EventsWorker.drain_all(timeout=DRAIN_SECONDS if healthy(url) else 0, at_exit=True)
 
 
 def bury_lost_runs(is_lost: Callable[[Sequence[str]], bool]) -> int:

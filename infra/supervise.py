@@ -190,6 +190,13 @@ class Supervisor:
                 state["info"] = None
             return len(state["users"])
 
+    def end_if_unused(self) -> None:
+        """Stop the service unless somebody uses or pinned it; also one that was coming up when its command was killed."""
+        with self._state() as state:
+            if not state["pinned"] and not state["users"]:
+                self.service.stop(state["info"] or {})
+                state["info"] = None
+
     def status(self) -> Info:
         """Return {"running", "pinned", "users", "info"}; starts nothing."""
         with self._state() as state:

@@ -53,12 +53,14 @@ def open_catalog(settings: Settings) -> Iterator[Catalog]:
     Raises:
         RollcallError: the database cannot be started or reached; one line says why.
     """
+    connections = 2 * settings.workers + 4
     with contextlib.ExitStack() as stack:
         if settings.database_url is not None:
-            url = settings.database_url.get_secret_value()
+            catalog = Catalog(settings.database_url.get_secret_value(), connections=connections)
         else:
-            url = stack.enter_context(postgres.embedded_database(ensure_home(settings.home)))
-        catalog = Catalog(url, connections=2 * settings.workers + 4)
+            server = postgres.EmbeddedPostgres(ensure_home(settings.home))
+            info = stack.enter_context(postgres.supervisor(settings.home).use())
+            catalog = Catalog(info["url"], connections=connections, lost=lambda: not server.runs(info))
         stack.callback(catalog.close)
         catalog.open()
         yield catalog

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from typing import Any
 
@@ -24,6 +25,8 @@ Connection = psycopg.Connection[TupleRow]
 MIGRATION_LOCK = 0x726F6C6C  # advisory lock numbers: any constants that nobody else uses in this database
 PUBLISH_LOCK = 0x726F6C6D
 POOL_TIMEOUT = 30.0  # seconds to wait for a connection
+
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())  # what it tells nobody else goes to the terminal; errors come as ours
 
 
 class CatalogError(RollcallError):
@@ -73,9 +76,11 @@ class Catalog:
     Args:
         url: of a PostgreSQL, version 15 or later.
         connections: the most that are open at once.
+        lost: says whether the server is known to be gone for good.
     """
 
-    def __init__(self, url: str, *, connections: int = 8) -> None:
+    def __init__(self, url: str, *, connections: int = 8, lost: Callable[[], bool] = lambda: False) -> None:
+        self.lost = lost
         self._url, self._connections = url, connections
         self._pool: ConnectionPool[Connection] | None = None
         self._guard = threading.Lock()

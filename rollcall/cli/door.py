@@ -1,6 +1,6 @@
 """The door: commands in, exit codes out. 0 done, 1 cannot be served, 2 usage, 3 some assets failed, 130 interrupted, 128 + n by signal n.
 
-A terminal that closes and a SIGTERM end a command as Ctrl-C does: what it started is ended first.
+A terminal that closes and a SIGTERM end a command as Ctrl-C does: what it started is ended first. A second such signal ends it at once.
 
 Results go to stdout, everything else to stderr. Every error that a user may meet becomes one line; `--debug` adds the trace.
 """
@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 import traceback
 from typing import Annotated, Any
 
@@ -20,7 +21,8 @@ from rollcall.cli import analyse, corrections, doctor, export, ingest, looks, mo
 from rollcall.cli.show import complain
 
 INTERRUPTED = 130
-ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
+ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+ONE_SIGNAL_SECONDS = 0.3  # a wrapper passes on what the terminal sent too: that is one signal, not two
 
 app = typer.Typer(
     name="rollcall",
@@ -31,6 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _debug = False
+_asked_at: float | None = None  # to end, on the monotonic clock
 
 
 def _show_version(wanted: bool) -> None:
@@ -74,10 +77,25 @@ def main() -> None:
     if code == INTERRUPTED:
         complain("interrupted")
     _close_quietly()
+    if "infra.ending" in sys.modules:  # else no thread was given up
+        from infra.ending import leave
+
+        leave(code if isinstance(code, int) else 0 if code is None else 1)
     sys.exit(code)
 
 
 def _end(number: int, _: object) -> None:
+    global _asked_at  # noqa: PLW0603 -- a signal knows nothing else
+    now = time.monotonic()
+    if _asked_at is not None:
+        if now - _asked_at > ONE_SIGNAL_SECONDS:
+            from infra.ending import leave_at_once
+
+            leave_at_once(128 + number)
+        return
+    _asked_at = now
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     raise SystemExit(128 + number)
 
 
