@@ -243,7 +243,7 @@ def as_page(rows: list[dict[str, Any]], memory: list[dict[str, Any]]) -> str:
         "The recipe is the reference recipe on the same networks (`benchmarks/recipe.py`), in memory; *as published* it takes a detour through the",
         "disk in place of its two decodings (the file encoded anew, a JPEG for every frame, a file for every face), which changes its time only.",
         "",
-        "| material | faces | CPU s per s | x real time | wall x real time | share of the floor | recipe / ours | recipe as published / ours | peak memory |",
+        "| material | faces | CPU s per s | x real time | wall x real time | of the floor | recipe / ours | as published / ours | peak memory |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
