@@ -11,7 +11,11 @@ import signal
 from collections import Counter
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("fixed", derandomize=True)  # the same examples in every run; --hypothesis-profile=default for new ones
+hypothesis.settings.load_profile("fixed")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

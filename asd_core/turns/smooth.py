@@ -7,7 +7,7 @@ wherever one comes. The answers may change on the way (faces come and go), so ti
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from asd_core.records import Span
 from asd_core.timeline import intersection
 
 Answer = tuple[int, ...]
+EXACT = float(1 << 20)  # scores count in millionths
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,11 +40,12 @@ def best_path(stretches: Sequence[Stretch], price: Mapping[Answer, float] | None
     Source: Viterbi 1967; with a price that does not depend on where one comes from (Potts), an instant costs O(A).
     """
     price = price or {}
-    stretches = [stretch for stretch in stretches if len(stretch.scores)]
+    # Whole multiples of a small power of two add up without rounding, so a tie is a tie wherever on the clock it stands.
+    stretches = [replace(stretch, scores=np.round(stretch.scores * EXACT) / EXACT) for stretch in stretches if len(stretch.scores)]
     carried: dict[Answer, float] = {}
     traces: list[tuple[NDArray[np.bool_], NDArray[np.intp], dict[int, Answer]]] = []
     for stretch in stretches:
-        costs = np.array([price.get(answer, default_price) for answer in stretch.possible])
+        costs = np.round(np.array([price.get(answer, default_price) for answer in stretch.possible]) * EXACT) / EXACT
         start, arrived = _enter(stretch.possible, costs, carried)
         ends, changed, best = _walk(stretch.scores, costs, start)
         traces.append((changed, best, arrived))
