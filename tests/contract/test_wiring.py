@@ -23,7 +23,9 @@ def test_everything_opens_works_and_ends(tmp_path):
         assert adapters.sandbox.call("tests.contract.childish:counting", 1) == 1
         assert supervisor(settings.home).status()["users"] == 1
     assert not supervisor(settings.home).status()["running"]
-    assert set(threading.enumerate()) <= before
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive(), f"{thread.name} is still running"
 
 
 @pytest.mark.service
