@@ -44,16 +44,24 @@ def _mel_filters() -> NDArray[np.float64]:
     return filters
 
 
-def _cepstra(emphasised: NDArray[np.float64], rows: int) -> NDArray[np.float32]:
-    """Return the (rows, 13) cepstra of the windows that begin at every HOP of pre-emphasised samples."""
+def band_energies(emphasised: NDArray[np.float64], rows: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the (rows, 26) energies in mel bands and the (rows,) whole energy of windows that begin at every HOP of pre-emphasised samples."""
     frames = np.lib.stride_tricks.sliding_window_view(emphasised, WINDOW)[::HOP][:rows]  # (rows, 400) a view
     power = 1.0 / _FFT * np.square(np.absolute(np.fft.rfft(frames, _FFT)))  # (rows, 257)
-    energy = power.sum(axis=1)
-    bands = power @ _mel_filters().T  # (rows, 26)
-    cepstra = dct(np.log(np.where(bands == 0, _EPSILON, bands)), type=2, axis=1, norm="ortho")[:, :COEFFICIENTS]
-    cepstra *= 1 + _LIFTER / 2.0 * np.sin(np.pi * np.arange(COEFFICIENTS) / _LIFTER)
-    cepstra[:, 0] = np.log(np.where(energy == 0, _EPSILON, energy))
-    return np.asarray(cepstra, np.float32)
+    return power @ _mel_filters().T, power.sum(axis=1)
+
+
+def cepstra(bands: NDArray[np.floating], energy: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the (..., 13) cepstra of (..., 26) band energies and their (...) whole energy."""
+    rows = dct(np.log(np.where(bands == 0, _EPSILON, bands)), type=2, axis=-1, norm="ortho")[..., :COEFFICIENTS]
+    rows *= 1 + _LIFTER / 2.0 * np.sin(np.pi * np.arange(COEFFICIENTS) / _LIFTER)
+    rows[..., 0] = np.log(np.where(energy == 0, _EPSILON, energy))
+    return np.asarray(rows, np.float32)
+
+
+def _cepstra(emphasised: NDArray[np.float64], rows: int) -> NDArray[np.float32]:
+    """Return the (rows, 13) cepstra of the windows that begin at every HOP of pre-emphasised samples."""
+    return cepstra(*band_energies(emphasised, rows))
 
 
 class MfccStream:
