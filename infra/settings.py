@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError, TomlConfigSettingsSource
 
 from asd_core.errors import RequestError
+from asd_core.models.manifest import WEIGHTS
 from asd_core.models.registry import ModelFolder
 
 PREFIX = "ROLLCALL_"
@@ -40,6 +41,7 @@ class ModelSettings(Section):
     detector: str | None = None  # name in the manifest; None: the first of the registry's defaults that is there
     speaking: str | None = None
     embedder: str | None = None
+    commercial_only: bool = False  # pass over models that are not for commercial use
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
 
 
@@ -231,12 +233,11 @@ class Settings(BaseSettings):
 
         The user's folders, the home folder's, the packaged weights, and beside a checkout `../shared/models`.
         """
-        candidates = [ModelFolder(folder.expanduser().absolute(), any_licence=True) for folder in self.models.folders]
-        candidates.append(ModelFolder(self.home / "models", any_licence=True))
-        candidates.append(ModelFolder(CHECKOUT / "asd_core" / "models" / "weights", any_licence=False))
+        candidates = [folder.expanduser().absolute() for folder in self.models.folders]
+        candidates += [self.home / "models", WEIGHTS]
         if (CHECKOUT / "pyproject.toml").exists():
-            candidates.append(ModelFolder(CHECKOUT.parent / "shared" / "models", any_licence=True))
-        return tuple(folder for folder in candidates if folder.path.is_dir())
+            candidates.append(CHECKOUT.parent / "shared" / "models")
+        return tuple(ModelFolder(folder, any_licence=not self.models.commercial_only) for folder in candidates if folder.is_dir())
 
     def child_seconds(self, media_seconds: float) -> float:
         """Return the wall time that a child may spend on a stretch of media."""

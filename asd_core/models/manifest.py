@@ -24,6 +24,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "speaking": ("visual", "audio", "detector"),
 }
 PACKAGED = Path(__file__).parent / "manifests"
+WEIGHTS = Path(__file__).parent / "weights"  # our own files, with a licence of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,14 @@ class Manifest:
     role: Role
     kind: str  # which code reads its output: scrfd, yunet, sync, arcface …
     licence: str
-    commercial: bool  # False: only from folders that the user named, or from ../shared in a checkout
+    commercial: bool  # False: its terms, or those of what it was trained on, forbid or do not allow commercial use
     files: Mapping[str, ModelFile]
     input: InputFormat
     output: OutputFormat = field(default_factory=OutputFormat)
     thresholds: Mapping[str, float] = field(default_factory=dict)
     calibration: Mapping[str, float] = field(default_factory=dict)
     network: str = ""
+    trained_on: str = ""  # in one phrase, with the terms of the material where they are narrower than the licence
     note: str = ""
     source: str = ""
 

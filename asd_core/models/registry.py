@@ -21,7 +21,7 @@ DEFAULTS: Mapping[Role, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A folder to look in. `any_licence`: the user named it, so models whose terms forbid commercial use are taken from it too."""
+    """A folder to look in. Without `any_licence`, models that are not for commercial use are passed over in it."""
 
     path: Path
     any_licence: bool = True
@@ -48,11 +48,15 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One known model and whether it can be used: `model` is None with a `reason`, or set with an empty one."""
+    """One known model and whether it can be used: `model` is None with a `reason`, or set with an empty one.
+
+    damaged: its files are there and are not what the manifest says.
+    """
 
     manifest: Manifest
     model: Model | None
     reason: str
+    damaged: bool = False
 
 
 def find(role: Role, folders: Sequence[ModelFolder], name: str | None = None) -> Model:
@@ -67,7 +71,7 @@ def find(role: Role, folders: Sequence[ModelFolder], name: str | None = None) ->
         ModelMissing: no folder holds a model for the role on these terms.
         ModelMismatch: a file is not what its manifest says.
     """
-    manifests = _manifests(folders)
+    manifests = known_manifests(folders)
     if name is not None and (name not in manifests or manifests[name].role != role):
         known = ", ".join(sorted(n for n, manifest in manifests.items() if manifest.role == role))
         raise ModelMissing(f"no manifest of a {role} model is called {name!r}; known: {known or 'none'}")
@@ -86,16 +90,15 @@ def find(role: Role, folders: Sequence[ModelFolder], name: str | None = None) ->
 def available(folders: Sequence[ModelFolder]) -> list[Found]:
     """Return every known model with its state, sorted by role and name; damaged files give a reason, not an error."""
     listed = []
-    for manifest in _manifests(folders).values():
+    for manifest in known_manifests(folders).values():
         try:
-            model, reason = _locate(manifest, folders)
+            listed.append(Found(manifest, *_locate(manifest, folders)))
         except ModelMismatch as error:
-            model, reason = None, str(error)
-        listed.append(Found(manifest, model, reason))
+            listed.append(Found(manifest, None, str(error), damaged=True))
     return sorted(listed, key=lambda found: (found.manifest.role, found.manifest.name))
 
 
-def _manifests(folders: Sequence[ModelFolder]) -> dict[str, Manifest]:
+def known_manifests(folders: Sequence[ModelFolder]) -> dict[str, Manifest]:
     """Return all manifests by name; one that lies beside a user's files wins over a packaged one, the first folder over later ones."""
     manifests = {manifest.name: manifest for manifest in packaged_manifests()}
     for folder in reversed(folders):
@@ -115,7 +118,7 @@ def _locate(manifest: Manifest, folders: Sequence[ModelFolder]) -> tuple[Model |
             refused = True
             continue
         return Model(manifest, paths, _verified_sha256(manifest, paths)), ""
-    terms = f"{manifest.name} forbids commercial use and is taken only from a folder that you name"
+    terms = f"{manifest.name} is not for commercial use, and only models that are were asked for (models.commercial_only)"
     return None, terms if refused else f"{manifest.name} is not there"
 
 

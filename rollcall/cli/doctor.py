@@ -149,20 +149,25 @@ def _services(settings: Settings) -> Iterator[Finding]:
 
 def _models(settings: Settings) -> Iterator[Finding]:
     from asd_core.errors import ModelError
+    from asd_core.models.manifest import WEIGHTS
     from asd_core.models.registry import find
+    from tasks.plan import ROLES
 
     folders = settings.model_folders()
     yield Finding(
         "model folders", "ok" if folders else "wrong", ", ".join(str(folder.path) for folder in folders) or "none is there; set ROLLCALL_MODELS"
     )
-    for role in ("detector", "speaking", "embedder"):
+    for role in ROLES:
         try:
             model = find(role, folders, getattr(settings.models, role))
         except ModelError as error:
             yield Finding(role, "wrong", str(error))
             continue
         terms = "commercial use allowed" if model.manifest.commercial else "NOT for commercial use"
-        yield Finding(role, "ok", f"{model.name} ({model.manifest.licence}; {terms})")
+        trained = f", trained on {model.manifest.trained_on}" if model.manifest.trained_on else ""
+        folder = next(iter(model.paths.values())).parent
+        origin = "our own, of this package" if folder == WEIGHTS else str(folder)
+        yield Finding(role, "ok", f"{model.name} ({origin}; {model.manifest.licence}; {terms}{trained})")
 
 
 def _gpu(settings: Settings) -> Iterator[Finding]:

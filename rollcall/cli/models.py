@@ -1,15 +1,18 @@
-"""`rollcall models list|verify`: which networks serve, on which terms, and whether their files are whole."""
+"""`rollcall models list|verify|pull`: which networks serve, on which terms, whether their files are whole, and how others come in."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollcall.cli.show import as_json_list, complain, show_line, show_table
+from rollcall.cli.show import as_json_list, complain, note, show_line, show_table
 
 if TYPE_CHECKING:
-    from asd_core.models.registry import Found
+    from asd_core.models.manifest import Manifest
+    from asd_core.models.registry import Found, Model
+    from infra.settings import Settings
 
 models = typer.Typer(help="The networks that serve the roles.", no_args_is_help=True)
 
@@ -21,7 +24,7 @@ def add_commands(app: typer.Typer) -> None:
 
 @models.command("list")
 def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False) -> None:
-    """List every known model: role, name, licence, where it was found, and which one is in use.
+    """List every known model: role, name, terms, what it was trained on, where it was found, and which one is in use.
 
     Example:  rollcall models list
     """
@@ -30,7 +33,7 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print a JS
         as_json_list(rows)
         return
     show_table(
-        ("role", "model", "in use", "commercial use", "licence", "where"),
+        ("role", "model", "in use", "commercial use", "licence", "trained on", "where"),
         [
             (
                 row["role"],
@@ -38,6 +41,7 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print a JS
                 "yes" if row["in_use"] else "",
                 "yes" if row["commercial"] else "no",
                 row["licence"],
+                row["trained_on"],
                 row["path"] or row["reason"],
             )
             for row in rows
@@ -47,7 +51,7 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print a JS
 
 @models.command("verify")
 def verify_models() -> None:
-    """Check every model file against its manifest, and open those in use. Exit 1 where something is wrong.
+    """Check every model file against its manifest, and open those that are there. Exit 1 where something is wrong.
 
     Example:  rollcall models verify
     """
@@ -55,47 +59,99 @@ def verify_models() -> None:
     from asd_core.models.session import open_session
 
     wrong = 0
-    for row, found in zip(model_rows(), known_models(), strict=True):
+    used = models_in_use(_settings())
+    for found in known_models():
+        name = found.manifest.name
         if found.model is None:
-            damaged = "is not there" not in found.reason and "forbids" not in found.reason
-            wrong += damaged
-            show_line(f"{'BAD ' if damaged else '-   '} {found.manifest.name}: {found.reason}")
+            wrong += found.damaged
+            show_line(f"{'BAD ' if found.damaged else '-   '} {name}: {found.reason}")
             continue
         try:
             for path in found.model.paths.values():
                 open_session(path)
         except ModelError as error:
             wrong += 1
-            show_line(f"BAD  {found.manifest.name}: {error}")
+            show_line(f"BAD  {name}: {error}")
             continue
-        show_line(f"ok   {found.manifest.name}  {found.model.sha256[:12]}{'  (in use)' if row['in_use'] else ''}")
+        show_line(f"ok   {name}  {found.model.sha256[:12]}{'  (in use)' if name in used else ''}")
     if wrong:
         complain(f"{wrong} model{'s are' if wrong > 1 else ' is'} not as described; fetch the files again")
         raise typer.Exit(1)
 
 
+@models.command("pull")
+def pull(
+    name: Annotated[str, typer.Argument(help="A model of `rollcall models list`, or one whose manifest lies in the folder.")],
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The folder that holds its files, or the https address below which they lie.")],
+) -> None:
+    """Copy the files of a model into the home folder, where every command finds them; each is compared with its manifest first.
+
+    Rollcall hosts no models of others: `models list --json` says where each comes from, and on which terms.
+
+    Example:  rollcall models pull yunet_n_dynamic ~/Downloads
+    """
+    from infra.model_files import pull_model
+    from infra.settings import ensure_home
+
+    settings = _settings()
+    manifest, stated = _manifest_of(name, source, settings)
+    target = ensure_home(settings.home) / "models"
+    files = pull_model(manifest, source, target)
+    if stated is not None:
+        (target / f"{name}.toml").write_text(stated, encoding="utf-8")
+    show_line(f"{name}: {len(files)} file{'' if len(files) == 1 else 's'} in {target}")
+    show_line(f"licence: {manifest.licence}{'' if manifest.commercial else '; NOT for commercial use'}")
+    if name in models_in_use(settings):
+        show_line(f"it serves as {manifest.role} from now on")
+    else:
+        note(f'to use it as {manifest.role}: {manifest.role} = "{name}" under [models] in {settings.home / "rollcall.toml"}')
+
+
+def _manifest_of(name: str, source: str, settings: Settings) -> tuple[Manifest, str | None]:
+    """Return the manifest of a model, and its text where it lies in the source and has to come along."""
+    from asd_core.errors import ModelMismatch, NotFound
+    from asd_core.models.manifest import read_manifest
+    from asd_core.models.registry import known_manifests
+
+    known = known_manifests(settings.model_folders())
+    if name in known:
+        return known[name], None
+    beside = Path(source).expanduser() / f"{Path(name).name}.toml"
+    if not beside.is_file():
+        raise NotFound(f"no model is called {name}; `rollcall models list` shows those that are known")
+    manifest = read_manifest(beside)
+    if manifest.name != name:
+        raise ModelMismatch(f"{beside} describes {manifest.name}, not {name}")
+    return manifest, beside.read_text(encoding="utf-8")
+
+
 def known_models() -> list[Found]:
     """Return every known model with its state, in the folders of the settings."""
     from asd_core.models.registry import available
-    from infra.settings import load_settings
 
-    return available(load_settings().model_folders())
+    return available(_settings().model_folders())
+
+
+def models_in_use(settings: Settings) -> dict[str, Model]:
+    """Return by name the models that serve the roles; a role that none serves is left out."""
+    from asd_core.errors import ModelError
+    from asd_core.models.registry import find
+    from tasks.plan import ROLES
+
+    folders = settings.model_folders()
+    used = {}
+    for role in ROLES:
+        try:
+            model = find(role, folders, getattr(settings.models, role))
+        except ModelError:
+            continue  # the list gives its reason
+        used[model.name] = model
+    return used
 
 
 def model_rows() -> list[dict[str, Any]]:
     """Return a flat row a known model."""
-    from asd_core.errors import ModelError
-    from asd_core.models.registry import DEFAULTS, find
-    from infra.settings import load_settings
-
-    settings = load_settings()
-    folders = settings.model_folders()
-    used = set()
-    for role in DEFAULTS:
-        try:
-            used.add(find(role, folders, getattr(settings.models, role, None)).name)
-        except ModelError:
-            continue  # listed below with its reason
+    used = models_in_use(_settings())
     return [
         {
             "role": found.manifest.role,
@@ -103,9 +159,18 @@ def model_rows() -> list[dict[str, Any]]:
             "in_use": found.manifest.name in used,
             "licence": found.manifest.licence,
             "commercial": found.manifest.commercial,
+            "trained_on": found.manifest.trained_on,
+            "note": found.manifest.note,
+            "source": found.manifest.source,
             "sha256": found.model.sha256 if found.model else None,
             "path": str(next(iter(found.model.paths.values())).parent) if found.model else None,
             "reason": found.reason or None,
         }
         for found in known_models()
     ]
+
+
+def _settings() -> Settings:
+    from infra.settings import load_settings
+
+    return load_settings()

@@ -7,6 +7,7 @@ import stat
 import pytest
 
 from asd_core.errors import RequestError
+from asd_core.models.manifest import WEIGHTS
 from infra.settings import Settings, child_environment, ensure_home, load_settings
 
 
@@ -74,8 +75,10 @@ def test_model_folders_are_a_path_and_keep_their_neighbours(home, monkeypatch):
     assert settings.models.detector == "yunet"
     folders = settings.model_folders()
     assert [folder.path for folder in folders[:2]] == [home / "a", home / "models"]
-    assert all(folder.any_licence for folder in folders[:2])
-    assert [folder.any_licence for folder in folders if folder.path.name == "weights"] in ([], [False])
+    assert WEIGHTS in [folder.path for folder in folders]
+    assert {folder.any_licence for folder in folders} == {True}
+    monkeypatch.setenv("ROLLCALL_MODELS__COMMERCIAL_ONLY", "true")
+    assert {folder.any_licence for folder in load_settings().model_folders()} == {False}
 
 
 def test_threads_share_the_cores():

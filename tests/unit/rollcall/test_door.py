@@ -1,5 +1,6 @@
 """The door of the command line: what it imports, how commands end, and that nothing but results goes to stdout."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -168,14 +169,54 @@ door.main()
 
 def test_models_are_listed_with_their_terms(tmp_path):
     rows = json.loads(rollcall("models", "list", "--json", home=tmp_path, check=0).stdout)
-    assert {"role", "name", "in_use", "licence", "commercial", "sha256", "path", "reason"} == set(rows[0])
+    named = {"role", "name", "in_use", "licence", "commercial", "trained_on", "note", "source", "sha256", "path", "reason"}
+    assert named == set(rows[0])
     assert {row["role"] for row in rows} >= {"detector", "speaking", "embedder"}
+    assert sorted(row["role"] for row in rows if row["in_use"]) == ["detector", "embedder", "speaking"]
+    assert all(row["trained_on"] for row in rows)
 
 
-def test_doctor_says_what_is_wrong_without_models(tmp_path):
+def test_a_pulled_model_serves(tmp_path):
+    folder, home = tmp_path / "given", tmp_path / "home"
+    folder.mkdir()
+    (folder / "mine.onnx").write_bytes(b"weights")
+    (folder / "mine.toml").write_text(f"""
+name = "mine"
+role = "embedder"
+kind = "arcface"
+licence = "some"
+commercial = false
+[files.network]
+file = "mine.onnx"
+sha256 = "{hashlib.sha256(b"weights").hexdigest()}"
+[input]
+name = "face"
+size_wh = [112, 112]
+""")
+    told = rollcall("models", "pull", "mine", folder, home=home, check=0)
+    assert "NOT for commercial use" in told.stdout
+    assert 'embedder = "mine"' in told.stderr
+    (home / "rollcall.toml").write_text('[models]\nembedder = "mine"\n')
+    (row,) = [row for row in json.loads(rollcall("models", "list", "--json", home=home, check=0).stdout) if row["name"] == "mine"]
+    assert (row["in_use"], row["path"]) == (True, str(home / "models"))
+    assert "no model is called" in rollcall("models", "pull", "other", folder, home=home, check=1).stderr
+
+
+def test_a_role_that_nothing_serves_is_one_line(tmp_path):
+    (tmp_path / "rollcall.toml").write_text('[models]\nembedder = "nobody"\n')
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    done = rollcall("analyse", tmp_path / "a.mp4", home=tmp_path, check=1)
+    assert "embedder model is called 'nobody'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    findings = json.loads(rollcall("doctor", "--json", home=tmp_path, check=1).stdout)
+    assert {finding["about"]: finding["verdict"] for finding in findings}["embedder"] == "wrong"
+
+
+def test_doctor_says_what_is_here(tmp_path):
     done = rollcall("doctor", "--json", home=tmp_path)
     about = {finding["about"]: finding for finding in json.loads(done.stdout)}
     assert {"python", "packages", "home", "disk", "postgresql", "prefect", "detector", "speaking", "embedder", "gpu", "espeak-ng", "chromium"} <= set(
         about
     )
     assert done.returncode == (1 if any(finding["verdict"] == "wrong" for finding in about.values()) else 0)
+    assert all("commercial use" in about[role]["words"] for role in ("detector", "speaking", "embedder"))

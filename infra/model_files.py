@@ -1,0 +1,136 @@
+"""Model files from a folder or an https address into a model folder: whole, and what the manifest says, before they are put in place.
+
+The names of the files come from the manifest, never from the address; a file whose manifest states no checksum is not taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from asd_core.errors import ModelMismatch, NotFound, RequestError, Unavailable
+from asd_core.models.manifest import Manifest
+
+LARGEST = 2 << 30  # bytes of one file: the largest face network that is published has 0.26 GB
+PIECE = 1 << 20
+PATIENCE = 60  # seconds without a byte
+
+
+def pull_model(manifest: Manifest, source: str, target: Path, *, largest: int = LARGEST) -> tuple[Path, ...]:
+    """Copy the files of a model into a folder, and return where they are; all of them or none.
+
+    Args:
+        manifest: says which files these are.
+        source: a folder that holds them, or an https address below which they lie.
+        target: the folder to put them in, created when missing.
+        largest: bytes that one file may have.
+
+    Raises:
+        RequestError: the source is neither a folder nor an https address, or a file has no checksum to be compared with.
+        NotFound: a file is not there.
+        ModelMismatch: a file is not the one that the manifest describes.
+        Unavailable: the address does not answer.
+    """
+    unknown = [entry.file for entry in manifest.files.values() if entry.sha256 is None]
+    if unknown:
+        raise RequestError(f"the manifest of {manifest.name} states no sha256 for {unknown[0]}, so what comes could not be checked")
+    _check_source(source)
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        written = []
+        for entry in manifest.files.values():
+            part = stack.enter_context(_part_file(target))
+            with _opened(source, entry.file) as stream:
+                digest = _copy(stream, part, entry.file, largest)
+            if digest != entry.sha256:
+                raise ModelMismatch(
+                    f"{entry.file} from {_shown(source)} is not the file that the manifest of {manifest.name} describes; nothing was kept"
+                )
+            written.append((Path(part.name), target / entry.file))
+        for path, final in written:
+            path.replace(final)
+    return tuple(final for _, final in written)
+
+
+def _check_source(source: str) -> None:
+    if "://" not in source:
+        if not Path(source).expanduser().is_dir():
+            raise NotFound(f"no such folder: {source}")
+        return
+    address = urlsplit(source)
+    if address.scheme != "https" or not address.hostname:
+        raise RequestError(f"models are fetched by https only, not from {_shown(source)}")
+    if address.username is not None:
+        raise RequestError(f"an address with a name and password is not taken; fetch the files of {_shown(source)} into a folder and name that")
+
+
+def _shown(source: str) -> str:
+    """Return a source without what may be a secret in an address: name and password, query."""
+    if "://" not in source:
+        return source
+    address = urlsplit(source)
+    return urlunsplit((address.scheme, address.netloc.rpartition("@")[2], address.path, "", ""))
+
+
+@contextlib.contextmanager
+def _part_file(folder: Path) -> Iterator[IO[bytes]]:
+    """Give a file under a passing name; what was not renamed by the end is removed."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".part-", delete=False) as part:
+        try:
+            yield part
+        finally:
+            Path(part.name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _opened(source: str, file: str) -> Iterator[IO[bytes]]:
+    if "://" not in source:
+        path = Path(source).expanduser() / file
+        if not path.is_file():
+            raise NotFound(f"{source} holds no {file}")
+        with path.open("rb") as stream:
+            yield stream
+        return
+    address = urlsplit(source)
+    url = urlunsplit(address._replace(path=f"{address.path.rstrip('/')}/{quote(file)}", fragment=""))
+    try:
+        with urllib.request.build_opener(_HttpsOnly).open(url, timeout=PATIENCE) as answer:  # the scheme was checked
+            yield answer
+    except urllib.error.HTTPError as error:
+        error.close()
+        kind = NotFound if error.code in {403, 404, 410} else Unavailable
+        raise kind(f"{_shown(source)} does not give {file}: {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise Unavailable(f"{file} could not be fetched from {_shown(source)}: {getattr(error, 'reason', error)}") from error
+
+
+class _HttpsOnly(urllib.request.HTTPRedirectHandler):
+    """Follows redirections that stay with https."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
+        if urlsplit(newurl).scheme != "https":
+            raise RequestError(f"{_shown(req.full_url)} leads to {_shown(newurl)}; models are fetched by https only")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _copy(stream: IO[bytes], part: IO[bytes], file: str, largest: int) -> str:
+    """Copy a stream to its end and return the SHA-256 of what came."""
+    digest, size = hashlib.sha256(), 0
+    while piece := stream.read(PIECE):
+        size += len(piece)
+        if size > largest:
+            raise RequestError(f"{file} is larger than {largest / 1e6:.0f} MB; nothing was kept")
+        digest.update(piece)
+        part.write(piece)
+    part.flush()
+    os.fsync(part.fileno())
+    return digest.hexdigest()
