@@ -1,0 +1,1 @@
+"""The face detector: boxes and five points. See docs/models/rollcall-face.md."""

@@ -1,0 +1,81 @@
+"""`python -m training.faces prepare | train | export | evaluate | smoke`: the face detector from its material to its file."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from asd_core.models.manifest import PACKAGED
+from training.export import WEIGHTS
+from training.faces import evaluate
+from training.faces.export import NAME, export, write_manifest
+from training.faces.prepare import prepare
+from training.faces.train import Recipe, train, trained
+from training.run import OUT, SHARED, single_thread
+
+FOLDER = OUT / "faces"
+MATERIAL = {"most_scenes": 10_000, "track_each": 6, "most_chips": 3000}
+TINY = {"most_scenes": 160, "track_each": 0, "most_chips": 20}
+THRESHOLDS = {"score": 0.5, "low_score": 0.25, "nms_iou": 0.4}  # chosen on the held-out scenes, see the model card
+YARDSTICKS = ("yunet_n_dynamic", "yunet_s_dynamic", "scrfd_500m_kps")
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command."""
+    parser = argparse.ArgumentParser(prog="python -m training.faces", description=__doc__)
+    parser.add_argument("command", choices=("prepare", "train", "export", "evaluate", "curve", "smoke"))
+    parser.add_argument("--run", default="main", help="name of the run's folder")
+    parser.add_argument("--steps", type=int, default=Recipe.steps, help="length of the run; a run is continued from its last checkpoint")
+    parser.add_argument("--fall", type=float, default=Recipe.fall, help="share of the steps over which the learning rate falls")
+    told = parser.parse_args(arguments)
+    folder, cache = FOLDER / told.run, FOLDER / "material.zip"
+    single_thread(Recipe.seed)
+    if told.command == "smoke":
+        return smoke()
+    if told.command in ("prepare", "train"):
+        material = prepare(SHARED, cache, **MATERIAL)
+        sure = sum(int((picture.faces.scores >= 0.55).sum()) for picture in material.pictures)
+        _say({"pictures": len(material.pictures), "faces": sure, "chips": len(material.chips)})
+    if told.command == "train":
+        train(material, folder, Recipe(steps=told.steps, fall=told.fall))
+    if told.command == "export":
+        apart = export(trained(folder), WEIGHTS / f"{NAME}.onnx")
+        config = json.loads((folder / "config.json").read_text())
+        write_manifest(WEIGHTS / f"{NAME}.onnx", PACKAGED, f"{config['digest']} of {config['commit']}", **THRESHOLDS)
+        _say({"difference": max(apart.values()), "bytes": (WEIGHTS / f"{NAME}.onnx").stat().st_size})
+    if told.command == "evaluate":
+        for name, numbers in evaluate.compare([WEIGHTS, SHARED / "models"], SHARED / "train", (NAME, *YARDSTICKS)).items():
+            _say({"model": name} | numbers)
+    if told.command == "curve":
+        with tempfile.TemporaryDirectory() as temporary:
+            path = Path(temporary) / f"{NAME}.onnx"
+            export(trained(folder), path)
+            material = list(evaluate.held_out(SHARED / "train"))
+            for numbers in evaluate.curve(path, material, [each / 100 for each in range(20, 75, 5)]):
+                _say(numbers)
+    return 0
+
+
+def smoke() -> int:
+    """Go through everything on a few pictures: prepare, a few steps, export, parity, held-out numbers."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        material = prepare(SHARED, folder / "material.zip", **TINY)
+        recipe = dataclasses.replace(Recipe(), steps=6, warmup=2, small=(256, 4), large=(384, 2), log_every=2, save_every=3)
+        apart = export(train(material, folder / "run", recipe), folder / f"{NAME}.onnx")
+        numbers = evaluate.score(evaluate.open_file(folder / f"{NAME}.onnx").detect, 0.5, list(evaluate.held_out(SHARED / "train"))[:8])
+        _say({"difference": max(apart.values()), "faces": numbers["faces"]})
+    return 0
+
+
+def _say(numbers: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps({name: round(value, 4) if isinstance(value, float) else value for name, value in numbers.items()}) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,231 @@
+"""Training pictures and their labels, made once and kept: pictures of scenes, frames of face tracks, face chips.
+
+Labels come from one teacher, YuNet-n, whose licence allows it. It looks at each picture at several sizes and mirrored; where its looks
+agree, their mean is a better label than one look is. The boxes that lie beside the scenes are not read here.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from asd_core.faces.detect import Detector, open_detector
+from asd_core.geometry import box_iou
+from asd_core.models.registry import ModelFolder, find
+from asd_core.models.session import open_session
+
+# Whole sources are held out: frames of one shot are in one source. Video, photographs, crowds and pictures without faces, 15 % of the pictures.
+HELD_OUT_SOURCES = frozenset(
+    {
+        "skymanaditya1/LipReadingQuiz",
+        "davisking/dlib",
+        "justadudewhohacks/face-api.js",
+        "Sindhu-Hegde/multivsr",
+        "OpenTalker/video-retalking",
+        "timesler/facenet-pytorch",
+        "hukkelas/DSFD-Pytorch-Inference",
+        "PrefectHQ/prefect-recipes",
+        "beetbox/beets",
+    }
+)
+HELD_OUT_PEOPLE = 26  # of 256: people whose name's digest begins below are never trained on, in this role as in the embedder's
+TEACHER = "yunet_n_dynamic"
+LOOKS = (0.25, 0.5, 1.0, 2.0)  # sizes of the picture at which the teacher looks, each also mirrored
+LARGEST_LOOK = 1400  # pixels of the longer side
+SUITED = (14.0, 300.0)  # face sides in a look's own pixels that the teacher was made for
+SAME_FACE_IOU = 0.45
+MIRRORED_POINTS = (1, 0, 2, 4, 3)
+MARGIN = 0.25  # of the longer side, put around each look: the teacher too finds faces better that do not touch the edge
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Labels of a picture, in its pixels. `scores` are the mean of the teacher's scores over the looks that suit a face's size."""
+
+    boxes: NDArray[np.float32]  # (N, 4)
+    points: NDArray[np.float32]  # (N, 5, 2)
+    scores: NDArray[np.float32]  # (N,)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One training picture. `kind`: scene, or track (grey, the face fills it)."""
+
+    name: str
+    kind: str
+    jpeg: bytes
+    faces: Faces
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """All that is learnt from."""
+
+    pictures: list[Picture]
+    chips: list[bytes]  # aligned 112 x 112 JPEG
+
+
+def open_teacher(models: Path) -> Detector:
+    """Return the teacher; it looks once and returns weak faces too."""
+    return open_detector(find("detector", [ModelFolder(models)], TEACHER), open_session, score_threshold=0.5, low_score=0.25, second_look=False)
+
+
+def label(picture: NDArray[np.uint8], teacher: Detector) -> Faces:
+    """Return the faces of an RGB picture (H, W, 3), the teacher's looks at several sizes fused."""
+    height, width = picture.shape[:2]
+    rows = []  # one per detection: box 4, points 10, score, look, suited
+    looks = [size for size in LOOKS if max(height, width) * size <= LARGEST_LOOK]
+    for number, (size, mirror) in enumerate((size, mirror) for size in looks for mirror in (False, True)):
+        boxes, points, scores = _look(picture, size, mirror, teacher)
+        sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) * size
+        suited = (sides >= SUITED[0]) & (sides <= SUITED[1])
+        rows += [[*box, *point.ravel(), score, number, fit] for box, point, score, fit in zip(boxes, points, scores, suited, strict=True)]
+    return _fuse(np.array(rows, np.float32).reshape(-1, 17), [size for size in looks for _ in range(2)])
+
+
+def _look(
+    picture: NDArray[np.uint8], size: float, mirror: bool, teacher: Detector
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    height, width = picture.shape[:2]
+    scaled = cv2.resize(
+        picture, (max(1, round(width * size)), max(1, round(height * size))), interpolation=cv2.INTER_AREA if size < 1 else cv2.INTER_CUBIC
+    )
+    rim = round(MARGIN * max(scaled.shape[:2]))
+    framed = cv2.copyMakeBorder(scaled[:, ::-1] if mirror else scaled, rim, rim, rim, rim, cv2.BORDER_CONSTANT)
+    cells = -(-framed.shape[1] // 32) * 32, -(-framed.shape[0] // 32) * 32
+    canvas = np.zeros((cells[1], cells[0], 3), np.uint8)
+    canvas[: framed.shape[0], : framed.shape[1]] = framed
+    teacher.input_size_wh = cells if cells[0] >= cells[1] else cells[::-1]
+    found = teacher.detect(canvas)
+    ratio = np.array([width / scaled.shape[1], height / scaled.shape[0]], np.float32)
+    boxes = ((found.boxes.reshape(-1, 2, 2) - rim) * ratio).reshape(-1, 4)
+    points = (found.landmarks - rim) * ratio
+    if mirror:
+        boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+        points = np.stack([width - points[..., 0], points[..., 1]], axis=2)[:, MIRRORED_POINTS]
+    return boxes.astype(np.float32), points.astype(np.float32), found.scores
+
+
+def _fuse(rows: NDArray[np.float32], sizes: Sequence[float]) -> Faces:
+    """Return one face for each group of overlapping detections: their mean, weighted by score and by whether the look suits the size."""
+    faces = []
+    rest = rows[np.argsort(-rows[:, 14] * (0.3 + rows[:, 16]), kind="stable")]
+    while len(rest):
+        same = box_iou(rest[:1, :4], rest[:, :4])[0] >= SAME_FACE_IOU
+        same[0] = True
+        group, rest = rest[same], rest[~same]
+        weights = group[:, 14] * np.where(group[:, 16] > 0, 1, 0.1)
+        mean = (group[:, :14] * weights[:, None]).sum(axis=0) / weights.sum()
+        side = max(mean[2] - mean[0], mean[3] - mean[1])
+        fit = [number for number, size in enumerate(sizes) if SUITED[0] <= side * size <= SUITED[1]] or [int(group[0, 15])]
+        best = [group[group[:, 15] == number, 14].max(initial=0) for number in fit]
+        faces.append([*mean, float(np.mean(best))])
+    table = np.array(faces, np.float32).reshape(-1, 15)
+    return Faces(table[:, :4], table[:, 4:14].reshape(-1, 5, 2), table[:, 14])
+
+
+def scenes(train: Path, held_out: bool) -> Iterator[tuple[str, bytes]]:
+    """Yield names and JPEG files of the scenes, of the sources held out or of the others."""
+    rows = [json.loads(line) for line in (train / "scenes" / "labels.jsonl").read_text().splitlines()]
+    with zipfile.ZipFile(train / "scenes" / "scenes.zip") as archive:
+        members = {Path(name).name: name for name in archive.namelist()}
+        for row in rows:
+            if (row["source"] in HELD_OUT_SOURCES) == held_out:
+                yield row["image"], archive.read(members[row["image"]])
+
+
+def track_frames(train: Path, each: int) -> Iterator[tuple[str, bytes]]:
+    """Yield `each` frames, evenly spread, of every face track of training people, as JPEG; grey, 176 x 176."""
+    for number in ("", "_2"):
+        told = json.loads((train / "asd" / f"manifest{number}.json").read_text())["tracks"]
+        with zipfile.ZipFile(train / "asd" / f"tracks{number}.zip") as archive:
+            members = {Path(name).stem: name for name in archive.namelist()}
+            for track in told:
+                if track["split"] != "train" or track["source_repository"] in HELD_OUT_SOURCES:
+                    continue
+                with av.open(io.BytesIO(archive.read(members[track["name"]]))) as container:
+                    frames = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+                for chosen in np.linspace(0, len(frames) - 1, each).astype(int):
+                    yield f"{track['name']}_{chosen}", cv2.imencode(".jpg", frames[chosen], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+
+
+def chips(train: Path, most: int) -> list[bytes]:
+    """Return aligned chips of people who are not held out, at most two of a person."""
+    seen: dict[str, int] = {}
+    taken = []
+    with (train / "faces" / "people.csv").open() as file, zipfile.ZipFile(train / "faces" / "lfw_train.zip") as archive:
+        for row in csv.DictReader(file):
+            person = row["person"]
+            seen[person] = seen.get(person, 0) + 1
+            held_out = hashlib.sha256(person.encode()).digest()[0] < HELD_OUT_PEOPLE
+            if not held_out and seen[person] <= 2 and len(taken) < most:
+                taken.append(archive.read(row["file"]))
+    return taken
+
+
+def prepare(shared: Path, cache: Path, *, most_scenes: int, track_each: int, most_chips: int) -> Material:
+    """Return the training material, made or read from the cache file.
+
+    Args:
+        shared: folder that holds `train` and `models`.
+        cache: file to keep it in; one that exists is taken as it is.
+        most_scenes: at most so many pictures of scenes.
+        track_each: frames of each face track, 0 for none.
+        most_chips: at most so many face chips.
+    """
+    if cache.is_file():
+        return read_material(cache)
+    teacher = open_teacher(shared / "models")
+    listed = [("scene", *each) for each in list(scenes(shared / "train", held_out=False))[:most_scenes]]
+    listed += [("track", *each) for each in track_frames(shared / "train", track_each)] if track_each else []
+    pictures = []
+    for kind, name, jpeg in listed:
+        faces = label(read_rgb(jpeg), teacher)
+        if kind == "scene" or len(faces.scores):
+            pictures.append(Picture(name, kind, jpeg, faces))
+    material = Material(pictures, chips(shared / "train", most_chips))
+    write_material(material, cache)
+    return material
+
+
+def write_material(material: Material, path: Path) -> None:
+    """Write material as a zip: one JPEG a picture and a chip, in order, and labels.json."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with zipfile.ZipFile(part, "w") as archive:
+        told = []
+        for number, picture in enumerate(material.pictures):
+            archive.writestr(f"picture/{number:06}.jpg", picture.jpeg)
+            faces = {"boxes": picture.faces.boxes.tolist(), "points": picture.faces.points.tolist(), "scores": picture.faces.scores.tolist()}
+            told.append({"name": picture.name, "kind": picture.kind, **faces})
+        for number, chip in enumerate(material.chips):
+            archive.writestr(f"chip/{number:06}.jpg", chip)
+        archive.writestr("labels.json", json.dumps(told))
+    part.replace(path)
+
+
+def read_material(path: Path) -> Material:
+    """Return what `write_material` wrote."""
+    with zipfile.ZipFile(path) as archive:
+        pictures = []
+        for number, row in enumerate(json.loads(archive.read("labels.json"))):
+            boxes, points = np.array(row["boxes"], np.float32).reshape(-1, 4), np.array(row["points"], np.float32).reshape(-1, 5, 2)
+            faces = Faces(boxes, points, np.array(row["scores"], np.float32))
+            pictures.append(Picture(row["name"], row["kind"], archive.read(f"picture/{number:06}.jpg"), faces))
+        return Material(pictures, [archive.read(name) for name in sorted(archive.namelist()) if name.startswith("chip/")])
+
+
+def read_rgb(jpeg: bytes) -> NDArray[np.uint8]:
+    """Return a JPEG file as (H, W, 3) RGB."""
+    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB).astype(np.uint8, copy=False)
