@@ -7,7 +7,7 @@ LOCK := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint lock accuracy search-accuracy variants benchmark-speed clean
+.PHONY: help setup run test lint lock accuracy search-accuracy variants benchmark-speed train-setup train-smoke train-speaking train-faces train-embedder clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -37,9 +37,11 @@ lint: setup  ## formatter, linter, types, import rules
 lock: setup  ## resolve the version ranges of pyproject.toml anew into requirements/*.lock
 	$(BIN)/uv pip compile $(LOCK) --extra cpu --extra demo --extra evaluate --extra dev pyproject.toml -o requirements/cpu.lock
 	$(BIN)/uv pip compile $(LOCK) --extra gpu pyproject.toml -o requirements/gpu.lock
+	$(BIN)/uv pip compile $(LOCK) --extra cpu --extra train --constraint requirements/cpu.lock pyproject.toml -o requirements/train.lock
 
-accuracy: setup  ## docs/accuracy.md: ours beside the reference recipe on the labelled clips of ../shared/media
+accuracy: setup  ## docs/accuracy.md: the line beside the reference recipe, and every network by itself, on ../shared/media
 	$(BIN)/python -m benchmarks.accuracy
+	$(BIN)/python -m benchmarks.networks
 
 search-accuracy: setup  ## docs/search.md: each test photograph against a library of the labelled clips
 	$(BIN)/python -m benchmarks.search
@@ -49,6 +51,26 @@ variants: setup  ## docs/variants.md: one clip in many containers, codecs, rates
 
 benchmark-speed: setup  ## speed, share of the floor, memory, ratio to the reference recipe
 	$(BIN)/python -m benchmarks.speed
+
+train-setup: $(VENV)/.ready-to-train
+
+$(VENV)/.ready-to-train: $(VENV)/.ready requirements/train.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/train.lock
+	@touch $@
+
+train-smoke: train-setup  ## each role's recipe on a tiny subset: prepare, a few steps, export, ONNX against PyTorch
+	$(BIN)/python -m training.speaking smoke
+	$(BIN)/python -m training.faces smoke
+	$(BIN)/python -m training.embedder smoke
+
+train-speaking: train-setup  ## the whole recipe of rollcall-sync, hours: data, network, ONNX, held-out people
+	for step in prepare train export evaluate; do $(BIN)/python -m training.speaking $$step || exit 1; done
+
+train-faces: train-setup  ## likewise rollcall-face
+	for step in prepare train export evaluate; do $(BIN)/python -m training.faces $$step || exit 1; done
+
+train-embedder: train-setup  ## likewise rollcall-id
+	for step in prepare train export evaluate; do $(BIN)/python -m training.embedder $$step || exit 1; done
 
 clean:  ## forget the environment and all that was made here
 	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
