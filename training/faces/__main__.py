@@ -12,6 +12,7 @@ from pathlib import Path
 from asd_core.models.manifest import PACKAGED
 from training.export import WEIGHTS
 from training.faces import evaluate
+from training.faces.data import SURE
 from training.faces.export import NAME, export, write_manifest
 from training.faces.prepare import prepare
 from training.faces.train import Recipe, train, trained
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int:
         return smoke()
     if told.command in ("prepare", "train"):
         material = prepare(SHARED, cache, **MATERIAL)
-        sure = sum(int((picture.faces.scores >= 0.55).sum()) for picture in material.pictures)
+        sure = sum(int((picture.faces.scores >= SURE).sum()) for picture in material.pictures)
         _say({"pictures": len(material.pictures), "faces": sure, "chips": len(material.chips)})
     if told.command == "train":
         train(material, folder, Recipe(steps=told.steps, fall=told.fall))

@@ -19,7 +19,7 @@ from training.faces.looks import spoil, tint
 from training.faces.loss import Targets
 from training.faces.prepare import MIRRORED_POINTS, Material, read_rgb
 
-SURE, DOUBTFUL = 0.55, 0.2  # teacher's mean score: from the first on a face, under the second background, between neither
+SURE, DOUBTFUL = 0.66, 0.2  # teacher's mean score: a face from the first on, background under the second; between them, raised hands and hidden faces
 SMALLEST = 9.0  # pixels of the longer side; a smaller face is neither face nor background
 NARROWEST = 7.0  # pixels of the shorter side
 POINTED = 16.0  # pixels of the longer side from which the points are learnt
