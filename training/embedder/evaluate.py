@@ -1,0 +1,149 @@
+"""Held-out people: are two pictures of one person told from two of different people, sharp and degraded; and does the length fall with quality?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from asd_core.evaluate.verification import tar_at_far, ten_fold
+from asd_core.faces.embed import Embedder
+from asd_core.models.registry import Model, ModelFolder, find
+from asd_core.models.session import open_session
+from training.embedder.augment import CHIP_FACE
+from training.embedder.data import CHIP_SIZE, Chip
+
+BESIDE = ("mobilefacenet_arcface_128", "edgeface_xs_512")  # the teacher, and a yardstick that nothing is learnt from
+FOLDS = 10
+MOST_PICTURES = 10  # of one person: pairs grow with the square
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Pictures (N, 112, 112, 3), the teacher's vectors (N, D) and the numbers (N,) of people that nothing was learnt from."""
+
+    faces: NDArray[np.uint8]
+    vectors: NDArray[np.float32]
+    people: NDArray[np.int64]
+
+    def from_afar(self, size: float) -> NDArray[np.uint8]:
+        """Return the pictures as of faces of `size` pixels, enlarged again."""
+        return np.stack([shrunk(face, size) for face in self.faces])
+
+
+def shrunk(face: Chip, size: float) -> Chip:
+    """Return the chip as cut from a picture in which the face has `size` pixels."""
+    side = round(CHIP_SIZE * size / CHIP_FACE)
+    small = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (CHIP_SIZE, CHIP_SIZE), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+
+
+def blurred(face: Chip, spread: float) -> Chip:
+    """Return the chip out of focus, `spread` in chip pixels (standard deviation)."""
+    return cv2.GaussianBlur(face, (0, 0), spread).astype(np.uint8, copy=False)
+
+
+def grey(face: Chip) -> Chip:
+    """Return the chip without colour."""
+    return np.repeat(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+
+
+CONDITIONS: Mapping[str, Callable[[Chip], Chip]] = {
+    "sharp": lambda face: face,
+    **{f"{size} px": partial(shrunk, size=size) for size in (56, 40, 28, 20, 14)},
+    **{f"blur {spread}": partial(blurred, spread=spread) for spread in (1, 2, 3, 4)},
+    "grey": grey,
+}
+FALLING = {"small": ("sharp", "56 px", "40 px", "28 px", "20 px", "14 px"), "blur": ("sharp", "blur 1", "blur 2", "blur 3", "blur 4")}
+
+
+def verification(left: NDArray[np.float32], right: NDArray[np.float32], people: NDArray[np.int64], seed: int = 7) -> dict[str, float]:
+    """Return the ten-fold accuracy on equally many same and different pairs, and the share of same pairs found at 1 % and 0.1 % false ones.
+
+    Args:
+        left: vectors (N, D) of any length, one per picture.
+        right: vectors of the same pictures, degraded or not; pair (i, j), i < j, compares left i with right j.
+        people: (N,).
+        seed: of the choice of different pairs for the accuracy, and of the folds.
+    """
+    rng = np.random.default_rng(seed)
+    kept = np.concatenate([rng.permutation(np.flatnonzero(people == p))[:MOST_PICTURES] for p in np.unique(people)])
+    a, b = np.triu_indices(len(kept), 1)
+    cosines = (unit(left[kept]) @ unit(right[kept]).T)[a, b]
+    same = people[kept][a] == people[kept][b]
+    pairs = np.concatenate([np.flatnonzero(same), rng.choice(np.flatnonzero(~same), same.sum(), replace=False)])
+    of = _fold(people[kept][a[pairs]])
+    judged = ten_fold([cosines[pairs[of == k]] for k in range(FOLDS)], [same[pairs[of == k]] for k in range(FOLDS)])
+    one, tenth = tar_at_far(cosines[same], cosines[~same], 0.01), tar_at_far(cosines[same], cosines[~same], 0.001)
+    return {
+        "accuracy": judged.accuracy, "error": judged.standard_error, "threshold": judged.threshold, "tar_1": one[0], "cosine_1": one[1],
+        "tar_01": tenth[0], "cosine_01": tenth[1], "same_pairs": int(same.sum()), "different_pairs": int((~same).sum()),
+    }  # fmt: skip
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return vectors (N, D) of length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _fold(people: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the fold of each pair by the person on its left."""
+    return np.unique(people, return_inverse=True)[1] % FOLDS
+
+
+def compare(cache: Path, own: Path, models: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Return by embedder and condition what `verification` says of held-out people, and how length goes with quality.
+
+    Each condition degrades one picture of a pair; the other stays as it is. Beside ours stand the teacher and a yardstick.
+    """
+    with np.load(cache / "faces.npz") as told:
+        out = told["held_out"]
+        held_out = HeldOut(told["faces"][out], told["vectors"][out], told["people"][out])
+    folders = [ModelFolder(own.parent), ModelFolder(models)]
+    return {name: judged(find("embedder", folders, name), held_out) for name in ("rollcall_id", *BESIDE)}
+
+
+def judged(model: Model, held_out: HeldOut) -> dict[str, dict[str, float]]:
+    """Return the rows of one embedder: one per condition, and `length`, how its vectors' length goes with quality."""
+    manifest = replace(model.manifest, output=replace(model.manifest.output, quality="norm"))  # lengths are asked of all, whatever they are worth
+    embedder = Embedder(open_session(model.paths["network"]), manifest, model.sha256)
+    found = {name: embedder.embed(np.stack([change(face) for face in held_out.faces])) for name, change in CONDITIONS.items()}
+    sharp = found["sharp"][0]
+    rows = {}
+    for name, (vectors, lengths) in found.items():
+        rows[name] = verification(sharp, vectors, held_out.people)
+        rows[name] |= {"length": float(np.mean(lengths)), "likeness": float((sharp * vectors).sum(axis=1).mean())}
+    return rows | {"falls": falls(found)}
+
+
+def falls(found: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32] | None]]) -> dict[str, float]:
+    """Return Spearman's correlation of length with blur and with smallness, and with the likeness to the sharp picture.
+
+    `small` and `blur` are means over the versions of each picture; `small_all` and `blur_all` throw the versions of all pictures together.
+    """
+    told, likeness, lengths = {}, [], []
+    sharp = found["sharp"][0]
+    for what, names in FALLING.items():
+        table = np.stack([found[name][1] for name in names])  # (versions, N), from good to bad
+        order = np.arange(len(names))
+        told[what] = float(np.mean([spearman(order, column) for column in table.T]))
+        told[f"{what}_all"] = spearman(np.repeat(order, table.shape[1]), table.ravel())
+        likeness += [(sharp * found[name][0]).sum(axis=1) for name in names]
+        lengths.append(table.ravel())
+    told["likeness_all"] = spearman(np.concatenate(likeness), np.concatenate(lengths))
+    return told
+
+
+def spearman(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
+    """Return the rank correlation of two series (N,); equal values share the mean of their ranks."""
+    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
+
+
+def _ranks(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count + 1) / 2)[place]
