@@ -18,6 +18,7 @@ from training.faces.prepare import prepare
 from training.faces.train import Recipe, train, trained
 from training.run import OUT, SHARED, single_thread
 
+RECIPE = Recipe()
 FOLDER = OUT / "faces"
 MATERIAL = {"most_scenes": 10_000, "track_each": 6, "most_chips": 3000}
 TINY = {"most_scenes": 160, "track_each": 0, "most_chips": 20}
@@ -30,11 +31,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.faces", description=__doc__)
     parser.add_argument("command", choices=("prepare", "train", "export", "evaluate", "curve", "smoke"))
     parser.add_argument("--run", default="main", help="name of the run's folder")
-    parser.add_argument("--steps", type=int, default=Recipe.steps, help="length of the run; a run is continued from its last checkpoint")
-    parser.add_argument("--fall", type=float, default=Recipe.fall, help="share of the steps over which the learning rate falls")
+    parser.add_argument("--steps", type=int, default=RECIPE.steps, help="length of the run; a run is continued from its last checkpoint")
+    parser.add_argument("--fall", type=float, default=RECIPE.fall, help="share of the steps over which the learning rate falls")
     told = parser.parse_args(arguments)
     folder, cache = FOLDER / told.run, FOLDER / "material.zip"
-    single_thread(Recipe.seed)
+    single_thread(RECIPE.seed)
     if told.command == "smoke":
         return smoke()
     if told.command in ("prepare", "train"):
@@ -66,7 +67,7 @@ def smoke() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         material = prepare(SHARED, folder / "material.zip", **TINY)
-        recipe = dataclasses.replace(Recipe(), steps=6, warmup=2, small=(256, 4), large=(384, 2), log_every=2, save_every=3)
+        recipe = dataclasses.replace(RECIPE, steps=6, warmup=2, small=(256, 4), large=(384, 2), log_every=2, save_every=3)
         apart = export(train(material, folder / "run", recipe), folder / f"{NAME}.onnx")
         numbers = evaluate.score(evaluate.open_file(folder / f"{NAME}.onnx").detect, 0.5, list(evaluate.held_out(SHARED / "train"))[:8])
         _say({"difference": max(apart.values()), "faces": numbers["faces"]})
