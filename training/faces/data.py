@@ -75,7 +75,7 @@ class Crops:
         sources = [_source(picture.jpeg, picture.kind == "track", picture.faces) for picture in material.pictures]
         self._scenes = [source for source in sources if len(source.sure) and not source.grey]
         self._tracks = [source for source in sources if len(source.sure) and source.grey]
-        self._empty = [source for source in sources if not len(source.sure)] or self._scenes
+        self._empty = [source for source in sources if not source.grey and source.scores.max(initial=0) < DOUBTFUL]
         crowd = np.sqrt([len(source.sure) for source in self._scenes])
         self._weights = crowd / crowd.sum()
 
