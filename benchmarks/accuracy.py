@@ -85,7 +85,7 @@ def main() -> None:
     if arguments.only:
         print(page)
     else:
-        (ROOT / "docs" / "accuracy.md").write_text(page, encoding="utf-8")
+        accuracy_page.put_section(accuracy_page.LINE_HEADING, page)
 
 
 def _truth(clip: Path) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def score(clip: Path, truth: dict[str, Any], found: Found, networks: Networks) -
         result.errors = {collar: _errors(reference, [*said, *heard], truth["duration_s"], collar) for collar in COLLARS}
     given = clip.parents[1] / "labels" / f"{clip.stem}_faceboxes.csv"
     if given.is_file():
-        result.average_precision = _average_precision(clip.stem, truth, found.tracks, given)
+        result.average_precision = average_precision_of_boxes(clip.stem, truth, found.tracks, given)
     return result
 
 
@@ -212,7 +212,7 @@ def _errors(reference: list[tuple[str, float, float]], said: list[tuple[str, flo
     return {"missed": found["missed detection"], "false_alarm": found["false alarm"], "confusion": found["confusion"], "total": found["total"]}
 
 
-def _average_precision(name: str, truth: dict[str, Any], tracks: Sequence[FoundTrack], given: Path) -> float:
+def average_precision_of_boxes(name: str, truth: dict[str, Any], tracks: Sequence[FoundTrack], given: Path) -> float:
     """Return AVA's average precision over the given boxes; each takes the score of the track that overlaps it most, at least IoU 0.3."""
     rows, predictions = [], []
     for person, boxes in read_boxes(given).items():

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+PAGE = Path(__file__).parents[1] / "docs" / "accuracy.md"
+LINE_HEADING = "# Accuracy"
+NETWORKS_HEADING = "## The networks, each by itself"
 TRUSTED = ("label", "exact", "hand")
 SIDES = ("ours", "recipe")
 MAIN_COLLAR = 0.5
@@ -28,6 +32,13 @@ for both sides, and never from its score. So the right voice on the wrong face i
 nobody in the truth counts as false alarm or confusion. Ours also names people who are heard and not seen; unknown voices name nobody and
 count as nothing. "0.25 s each side" is md-eval's collar of 0.25 s (pyannote's 0.5); pyannote's own 0.25 is 0.125 s each side.
 """
+
+
+def put_section(heading: str, text: str, path: Path = PAGE) -> None:
+    """Write one part of the page and leave the other as it is: the line's marks first, then those of the networks (benchmarks/networks)."""
+    line, mark, networks = (path.read_text(encoding="utf-8") if path.is_file() else "").partition(NETWORKS_HEADING)
+    parts = {LINE_HEADING: line.strip(), NETWORKS_HEADING: (mark + networks).strip()} | {heading: text.strip()}
+    path.write_text("\n\n".join(part for part in parts.values() if part) + "\n", encoding="utf-8")
 
 
 def progress_line(row: dict[str, Any]) -> str:
