@@ -11,7 +11,8 @@ import typer
 from rollcall.cli.files import media_file, sha256_of
 from rollcall.cli.outputs import STDOUT, check_writable, write_text
 from rollcall.cli.progress import shown_progress
-from rollcall.cli.show import clock, note, plain, share, show_line, show_table
+from rollcall.cli.show import note, plain, share, show_line, show_table
+from rollcall.shown import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

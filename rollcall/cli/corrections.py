@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rollcall.cli.opening import open_adapters, user_name
-from rollcall.cli.show import clock, note, plain, short, show_line
+from rollcall.cli.show import note, plain, show_line
+from rollcall.shown import clock, short
 
 if TYPE_CHECKING:
     from asd_core.records import Fact

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rollcall.cli.opening import open_adapters, open_library
-from rollcall.cli.show import clock, complain, err, note, person_words, plain, reason_words, show_json, show_line, show_table
+from rollcall.cli.show import complain, err, note, person_words, plain, reason_words, show_json, show_line, show_table
+from rollcall.shown import clock
 
 if TYPE_CHECKING:
     from flows.process_library import Summary

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollcall.cli.opening import open_library
-from rollcall.cli.show import as_json_list, clock, note, person_words, reason_words, share, short, show_json, show_line, show_table
+from rollcall.cli.show import as_json_list, note, person_words, reason_words, share, show_json, show_line, show_table
+from rollcall.shown import clock, short
 
 if TYPE_CHECKING:
     from infra.catalog.rows import AppearanceRow, PersonRow, TurnRow

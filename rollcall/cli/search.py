@@ -9,7 +9,8 @@ import typer
 
 from rollcall.cli.files import media_file
 from rollcall.cli.opening import open_adapters, user_name
-from rollcall.cli.show import as_json_list, clock, note, person_words, show_line, show_table
+from rollcall.cli.show import as_json_list, note, person_words, show_line, show_table
+from rollcall.shown import clock
 
 if TYPE_CHECKING:
     from tasks.search import Moment, QueryFace

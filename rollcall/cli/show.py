@@ -1,4 +1,4 @@
-"""How results look: tables on a terminal, plain aligned lines elsewhere, JSON for programs; times, sizes and people in words."""
+"""How results look: tables on a terminal, plain aligned lines elsewhere, JSON for programs; shares and people in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-SHORT_ID = 8  # characters of a person's or asset's id that are shown
+from rollcall.shown import short
 
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -64,27 +64,9 @@ def _show_plain(columns: Sequence[str], cells: list[list[str]], right: Sequence[
         sys.stdout.write("  ".join(pads).rstrip() + "\n")
 
 
-def clock(seconds: float | None) -> str:
-    """Return `m:ss.s`, or `h:mm:ss.s` from an hour on; nothing for None.
-
-    >>> clock(75.25)
-    '1:15.3'
-    """
-    if seconds is None:
-        return ""
-    tenths = int(seconds * 10 + 0.5)
-    hours, minutes, rest = tenths // 36000, tenths // 600 % 60, tenths % 600 / 10
-    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
-
-
 def share(part: float, whole: float) -> str:
     """Return a percentage, empty where there is no whole."""
     return f"{100 * part / whole:.0f} %" if whole > 0 else ""
-
-
-def short(identifier: object) -> str:
-    """Return the beginning of an id, enough to name it by."""
-    return str(identifier)[:SHORT_ID]
 
 
 def reason_words(asset: str, reason: str | None) -> str:

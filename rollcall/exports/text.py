@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-from rollcall.exports.words import clock, people_labels, programme, token, turn_label
+from rollcall.exports.words import people_labels, programme, timestamp, token, turn_label
 
 Document = dict[str, Any]
 
@@ -34,7 +34,7 @@ def vtt(document: Document) -> str:
     for turn in document["turns"]:
         label = _markup(turn_label(turn, labels))
         words = label if turn["on_screen"] else f"{label} (off screen)"
-        cues.append(f"{clock(turn['start'])} --> {clock(turn['end'])}\n<v {label}>{words}</v>\n")
+        cues.append(f"{timestamp(turn['start'])} --> {timestamp(turn['end'])}\n<v {label}>{words}</v>\n")
     return "\n".join(cues)
 
 

@@ -1,4 +1,4 @@
-"""How formats call people, assets and moments: labels, tokens, clock times.
+"""How formats call people, assets and moments: labels, tokens, timestamps.
 
 A turn's label is its person's name, else the library's id, else `p1`…, else the voice `v1`…; two people of one name are told apart.
 """
@@ -41,10 +41,10 @@ def programme(document: Document) -> str:
     return token(PurePosixPath(document["asset"]["name"]).stem)
 
 
-def clock(seconds: float) -> str:
-    """Return `HH:MM:SS.mmm`.
+def timestamp(seconds: float) -> str:
+    """Return `HH:MM:SS.mmm`, as WebVTT wants it.
 
-    >>> clock(3661.5)
+    >>> timestamp(3661.5)
     '01:01:01.500'
     """
     milliseconds = round(seconds * 1000)

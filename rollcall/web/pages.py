@@ -9,6 +9,7 @@ import jinja2
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from rollcall.shown import clock
 from rollcall.web import views
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -19,7 +20,7 @@ def environment() -> jinja2.Environment:
     pages = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    pages.filters |= {"clock": views.clock, "length_words": views.length_words}
+    pages.filters |= {"clock": clock, "length_words": views.length_words}
     pages.globals["here"] = ""
     return pages
 

@@ -10,8 +10,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from infra.catalog import lookups
 from infra.catalog.rows import PersonRow
 from rollcall.library import Library
+from rollcall.shown import short
 from rollcall.web.pages import render
-from rollcall.web.views import SHORT_ID
 
 router = APIRouter()
 NO_FACE = (
@@ -71,7 +71,7 @@ def person_face(request: Request, person_id: str) -> Response:
 def _shown(person: PersonRow) -> dict[str, Any]:
     return {
         "id": person.id,
-        "short": person.id[:SHORT_ID],
+        "short": short(person.id),
         "name": person.name,
         "talk_time": person.talk_time,
         "screen_time": person.screen_time,

@@ -5,22 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from rollcall.exports.words import people_labels
+from rollcall.shown import short
 
 Document = dict[str, Any]
 
 COLOURS = 8  # as many as rollcall.css has lanes; the last is grey: voices without a face
-SHORT_ID = 8  # characters of an id that are shown
-
-
-def clock(seconds: float | None) -> str:
-    """Return `m:ss.s`, from an hour on `h:mm:ss`; nothing for None."""
-    if seconds is None:
-        return ""
-    if seconds >= 3600:
-        whole = int(seconds + 0.5)
-        return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-    tenths = int(seconds * 10 + 0.5)
-    return f"{tenths // 600}:{tenths % 600 / 10:04.1f}"
 
 
 def length_words(seconds: float) -> str:
@@ -36,7 +25,7 @@ def labels(document: Document) -> dict[str, str]:
     called = people_labels(document)
     for person in document["people"]:
         if not person["name"] and person["person_id"]:
-            called[person["id"]] = f"{person['id']} · {person['person_id'][:SHORT_ID]}"
+            called[person["id"]] = f"{person['id']} · {short(person['person_id'])}"
     return called
 
 
@@ -122,7 +111,7 @@ def people_rows(document: Document) -> list[dict[str, Any]]:
     called = labels(document)
     moving = {track["people_id"] for track in document["tracks"] if not track["still"]}
     rows = [
-        {**person, "label": called[person["id"]], "short": (person["person_id"] or "")[:SHORT_ID], "still": person["id"] not in moving}
+        {**person, "label": called[person["id"]], "short": short(person["person_id"] or ""), "still": person["id"] not in moving}
         for person in document["people"]
     ]
     return sorted(rows, key=lambda row: (-row["talk_time"], -row["screen_time"]))

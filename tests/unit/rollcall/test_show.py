@@ -1,7 +1,8 @@
 import pytest
 
 from rollcall.cli.search import frame_of
-from rollcall.cli.show import clock, plain, reason_words, share
+from rollcall.cli.show import plain, reason_words, share
+from rollcall.shown import clock
 
 
 @pytest.mark.parametrize(
