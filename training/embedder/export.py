@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.embedder.network import CHIP_SIZE, FaceEmbedder
 from training.export import WEIGHTS, export, parity
@@ -31,18 +31,12 @@ def write(network: FaceEmbedder, path: Path = FILE) -> dict[str, float | int | s
         ValueError: the file is too large or differs from the network.
     """
     fed = {INPUT: example()}
-    folded = fold(network)
-    export(folded, path, fed, [OUTPUT], {INPUT: {0: "faces"}, OUTPUT: {0: "faces"}})
+    export(network, path, fed, [OUTPUT], {INPUT: {0: "faces"}, OUTPUT: {0: "faces"}})
     difference = parity(network, path, fed)[OUTPUT]
     size = path.stat().st_size
     if size > MOST_BYTES or difference > MOST_DIFFERENCE:
         raise ValueError(f"{path.name}: {size} bytes (at most {MOST_BYTES}), differs by {difference:.2g} (at most {MOST_DIFFERENCE})")
     return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": size, "difference": difference}
-
-
-def fold(network: FaceEmbedder) -> nn.Module:
-    """Return the network with each batch normalisation folded into the convolution before it: then float16 rounds the weights that are used."""
-    return torch.fx.experimental.optimization.fuse(network.eval())
 
 
 def example(count: int = 3) -> Tensor:
