@@ -33,7 +33,7 @@ EXCUSE_IOU = 0.3
 SIZES = {"48 to 95": (48.0, 96.0), "96 to 191": (96.0, 192.0), "192 and more": (192.0, np.inf)}
 POSES = {"frontal": (0.0, 0.35), "three-quarter": (0.35, 1.0), "profile": (1.0, np.inf)}  # of `turned`
 CLASSES = {**SIZES, **POSES}
-CODE = ("asd_core/faces/detect.py", "asd_core/faces/scrfd.py", "asd_core/faces/yunet.py", "asd_core/geometry.py")
+CODE = ("asd_core/faces/detect.py", "asd_core/faces/scrfd.py", "asd_core/faces/yunet.py")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,10 +31,9 @@ FARS = (0.01, 0.001)
 NOT_FOR_FACES = (
     "film_bw_1940_office_women", "film_silent_chaplin", "split_listener_and_talker_constructed", "split_two_alternating_constructed",
 )  # fmt: skip
-CODE = (
-    "asd_core/faces/embed.py", "asd_core/faces/align.py", "asd_core/faces/detect.py", "asd_core/evaluate/verification.py",
-    "asd_core/geometry.py", "benchmarks/networks/embedders.py",
-)  # fmt: skip
+CUT_CODE = tuple(f"asd_core/{name}.py" for name in ("faces/align", "faces/detect", "faces/scrfd", "faces/yunet"))
+EMBED_CODE = (*CUT_CODE, "asd_core/faces/embed.py")
+CODE = (*EMBED_CODE, "asd_core/evaluate/verification.py", "benchmarks/networks/embedders.py", "benchmarks/networks/measures.py")
 
 
 def measure_lfw(model: Model, detector_name: str = CHIPS_BY) -> dict[str, Any]:
@@ -47,8 +46,11 @@ def measure_lfw(model: Model, detector_name: str = CHIPS_BY) -> dict[str, Any]:
 def _measure_lfw(model: Model, detecting: Model) -> dict[str, Any]:
     with zipfile.ZipFile(LFW / "images.zip") as pictures:
         listed = digest([(entry.filename, entry.CRC) for entry in pictures.infolist()])
-    cut = kept_arrays(f"lfw_chips.{detecting.name}", digest(listed, detecting.key, code(*CODE)), lambda: _cut_lfw(detecting))
-    vectors, _ = open_embedder(model, open_session).embed(cut["chips"])
+    cut = kept_arrays(f"lfw_chips.{detecting.name}", digest(listed, detecting.key, code(*CUT_CODE)), lambda: _cut_lfw(detecting))
+    key = digest(cut["chips"], model.key, code(*EMBED_CODE))
+    vectors = kept_arrays(
+        f"lfw_vectors.{model.name}.{detecting.name}", key, lambda: {"vectors": open_embedder(model, open_session).embed(cut["chips"])[0]}
+    )["vectors"]
     seen = {str(name): vectors[k] if cut["found"][k] else None for k, name in enumerate(cut["names"])}
     folds = read_lfw_pairs((LFW / "pairs.txt").read_text())
     (quick,) = read_lfw_pairs((LFW / "pairsDevTest.txt").read_text())

@@ -1,4 +1,7 @@
-"""What was computed once is kept in out/accuracy/networks, under the digest of all that it depends on; older results of the same name go."""
+"""What was computed once is kept in out/accuracy/networks, under the digest of all that it depends on; older results of the same name go.
+
+Of the code, each digest takes the files in which a result is made; the clock and the pixel conventions (timeline, geometry) are held still by tests.
+"""
 
 from __future__ import annotations
 
