@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from asd_core.records import Span
+from asd_core.records import Analysis, Person, Span, Track
 
 GRID_HZ = 25  # instants a second: what the speaking networks were trained on
 MFCC_PER_INSTANT = 4  # 10 ms steps
@@ -112,3 +112,19 @@ def difference(left: Iterable[Span], right: Iterable[Span]) -> list[Span]:
 def total(spans: Iterable[Span]) -> float:
     """Return the seconds that the union of spans covers."""
     return float(sum(span.end - span.start for span in union(spans)))
+
+
+def extent(track: Track, analysis: Analysis) -> Span:
+    """Return the time that a track lasts; it ends with the asset at the latest."""
+    return instants_span(track.first, len(track), duration=analysis.info.duration)
+
+
+def seen(person: Person, analysis: Analysis) -> list[Span]:
+    """Return when a person of the asset is seen; where two tracks show the person, the time counts once."""
+    theirs = set(person.track_ids)
+    return union(extent(track, analysis) for track in analysis.tracks if track.id in theirs)
+
+
+def talk_time(person: Person, analysis: Analysis) -> float:
+    """Return the seconds that a person of the asset speaks."""
+    return total(Span(turn.start, turn.end) for turn in analysis.turns if turn.people_id == person.id)

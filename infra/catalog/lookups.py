@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 
 from asd_core.errors import Ambiguous, NotFound
 from infra.catalog.connection import Connection
-from infra.catalog.rows import AirtimeRow, AppearanceRow, AssetPersonRow, AssetRow, PersonRow, QuarantineRow, RunRow, StageRow, TurnRow, VectorRow
+from infra.catalog.rows import AirtimeRow, AppearanceRow, AssetPersonRow, AssetRow, PersonRow, QuarantineRow, StageRow, TurnRow, VectorRow
 
 T = TypeVar("T")
 CANDIDATES = 5  # that a refusal lists
@@ -107,14 +107,6 @@ def asset_people(connection: Connection, sha256: str) -> list[AssetPersonRow]:
 def asset_names(connection: Connection, sha256: str) -> dict[str, tuple[str | None, str | None]]:
     """Return people id -> (person id, name) of an asset: what the document adds to an analysis."""
     return {row.people_id: (row.person_id, row.person) for row in asset_people(connection, sha256)}
-
-
-def track_thumbnail(connection: Connection, sha256: str, track_id: str) -> bytes | None:
-    """Return the picture of a track's best chip."""
-    row = connection.execute(
-        "SELECT k.thumbnail FROM track k JOIN asset a ON a.id = k.asset_id WHERE a.sha256 = %s AND k.track_id = %s", (sha256, track_id)
-    ).fetchone()
-    return None if row is None else row[0]
 
 
 # ---- persons -----------------------------------------------------------------------------------------------------------------
@@ -266,11 +258,6 @@ def list_quarantine(connection: Connection) -> list[QuarantineRow]:
     return _rows(
         connection, QuarantineRow, "SELECT uri, name, sha256, error, reason, since FROM quarantine WHERE released_at IS NULL ORDER BY name, uri"
     )
-
-
-def list_runs(connection: Connection, *, most: int = 20) -> list[RunRow]:
-    """Return the latest runs, newest first."""
-    return _rows(connection, RunRow, "SELECT id, kind, started_at, ended_at, state, arguments, summary FROM run ORDER BY id DESC LIMIT %s", (most,))
 
 
 def list_stages(connection: Connection, *, run_id: int | None = None, sha256: str | None = None) -> list[StageRow]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asd_core.records import Analysis, Anchor, Group, Minted, Partition, Span, Track
-from asd_core.timeline import instants_span, total, union
+from asd_core.records import Analysis, Anchor, Group, Minted, Partition
+from asd_core.timeline import extent, seen, talk_time, total
 from infra.catalog.connection import Connection
 
 
@@ -29,18 +29,12 @@ def ensure_models(connection: Connection, models: Mapping[str, Mapping[str, str]
 # ---- of one asset ------------------------------------------------------------------------------------------------------------
 
 
-def _extent(track: Track, analysis: Analysis) -> Span:
-    return instants_span(track.first, len(track), duration=analysis.info.duration)
-
-
 def write_people(connection: Connection, asset_id: int, analysis: Analysis, groups: Iterable[Group], model_id: int | None) -> dict[str, int]:
     """Write an asset's people with prototypes and appearances; return their row ids by people id."""
     group_of = {group.people_id: group for group in groups}
-    extents = {track.id: _extent(track, analysis) for track in analysis.tracks}
     ids = {}
     for person in analysis.people.people:
-        seen = union(extents[track_id] for track_id in person.track_ids)
-        spoken = total(Span(turn.start, turn.end) for turn in analysis.turns if turn.people_id == person.id)
+        appearances = seen(person, analysis)
         group = group_of[person.id]
         row = connection.execute(
             """INSERT INTO asset_person
@@ -48,13 +42,13 @@ def write_people(connection: Connection, asset_id: int, analysis: Analysis, grou
                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
             (
                 asset_id, person.id, group.identifiable, group.anchor.time, list(group.anchor.box), list(group.together),
-                np.ascontiguousarray(group.sightings, "<f8").tobytes(), spoken, total(seen),
+                np.ascontiguousarray(group.sightings, "<f8").tobytes(), talk_time(person, analysis), total(appearances),
             ),
         ).fetchone()  # fmt: skip
         assert row is not None  # RETURNING
         ids[person.id] = int(row[0])
         with connection.cursor() as cursor:
-            cursor.executemany("INSERT INTO appearance VALUES (%s, %s, %s)", [(row[0], span.start, span.end) for span in seen])
+            cursor.executemany("INSERT INTO appearance VALUES (%s, %s, %s)", [(row[0], span.start, span.end) for span in appearances])
             if model_id is not None:
                 cursor.executemany(
                     "INSERT INTO prototype VALUES (%s, %s, %s, %s, %s)",
@@ -70,12 +64,12 @@ def write_tracks(
     people_of = {track_id: person.id for person in analysis.people.people for track_id in person.track_ids}
     rows = []
     for number, (track, chips) in enumerate(zip(analysis.tracks, analysis.chips, strict=True)):
-        extent = _extent(track, analysis)
+        lasts = extent(track, analysis)
         best: tuple[Any, ...] = (None, None, None)
         if len(chips):
             best = (float(chips.times[0]), chips.boxes[0].tolist(), float(chips.quality[0]))
         person = persons.get(people_of.get(track.id, ""))
-        rows.append((asset_id, track.id, number, person, track.shot, extent.start, extent.end, track.still, *best, thumbnails.get(track.id)))
+        rows.append((asset_id, track.id, number, person, track.shot, lasts.start, lasts.end, track.still, *best, thumbnails.get(track.id)))
     with connection.cursor() as cursor:
         cursor.executemany(
             """INSERT INTO track

@@ -178,16 +178,3 @@ class StageRow:
     bytes: int | None
     attempt: int
     error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """A run of the library."""
-
-    id: int
-    kind: str
-    started_at: datetime.datetime
-    ended_at: datetime.datetime | None
-    state: str
-    arguments: dict[str, Any]
-    summary: dict[str, Any]

@@ -14,7 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from asd_core.records import Analysis, AudioTrack, Person, Span, Track, Turn
-from asd_core.timeline import instant_times, instants_span, total
+from asd_core.timeline import extent, instant_times, seen, talk_time, total
 
 SCHEMA = "rollcall.analysis/1"
 
@@ -41,7 +41,7 @@ def document(analysis: Analysis, *, name: str, sha256: str, names: Names | None 
         "spans": [{**_stretch(span), "kind": span.kind} for span in analysis.spans],
         "people": [_person(person, analysis, *known.get(person.id, (None, None))) for person in analysis.people.people],
         "tracks": [
-            _track(track, _extent(track, analysis), people_of_track.get(track.id), logits, probabilities)
+            _track(track, extent(track, analysis), people_of_track.get(track.id), logits, probabilities)
             for track, logits, probabilities in zip(analysis.tracks, analysis.scores.logits, analysis.scores.probabilities, strict=True)
         ],
         "turns": [_turn(turn) for turn in analysis.turns],
@@ -118,23 +118,22 @@ def _audio_track(track: AudioTrack) -> dict[str, Any]:
 
 
 def _person(person: Person, analysis: Analysis, person_id: str | None, name: str | None) -> dict[str, Any]:
-    spoken = total(Span(turn.start, turn.end) for turn in analysis.turns if turn.people_id == person.id)
-    theirs = set(person.track_ids)
-    seen = total(_extent(track, analysis) for track in analysis.tracks if track.id in theirs)
-    return {"id": person.id, "person_id": person_id, "name": name, "talk_time": _seconds(spoken), "screen_time": _seconds(seen)}
+    return {
+        "id": person.id,
+        "person_id": person_id,
+        "name": name,
+        "talk_time": _seconds(talk_time(person, analysis)),
+        "screen_time": _seconds(total(seen(person, analysis))),
+    }
 
 
-def _extent(track: Track, analysis: Analysis) -> Span:
-    return instants_span(track.first, len(track), duration=analysis.info.duration)
-
-
-def _track(track: Track, extent: Span, people_id: str | None, logits: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, Any]:
+def _track(track: Track, lasts: Span, people_id: str | None, logits: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, Any]:
     return {
         "id": track.id,
         "people_id": people_id,
         "shot": track.shot,
         "still": track.still,
-        **_stretch(extent),
+        **_stretch(lasts),
         "times": _rounded(instant_times(track.first, len(track)), 3),
         "boxes": _rounded(track.boxes, 2),
         "logits": _rounded(logits, 4),
