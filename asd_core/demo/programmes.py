@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -40,13 +40,20 @@ class Programme:
 
 
 def make_programmes(
-    folder: Path, *, episodes: int = 3, seed: int = 0, speaker: str | None = None, on_progress: OnProgress | None = None
+    folder: Path,
+    *,
+    episodes: int = 3,
+    plays: Mapping[str, tuple[Scene, ...]] = PLAYS,
+    seed: int = 0,
+    speaker: str | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[Programme]:
     """Return `episodes` programmes in `folder`, made now unless they stand there already and are whole.
 
     Args:
         folder: created when missing; other files in it are left alone.
-        episodes: up to three different plays; more repeat them with other sentences.
+        episodes: as many as there are plays show one each; more repeat them with other sentences.
+        plays: by name, what is staged.
         seed: of sentences and movements.
         speaker: which synthesiser speaks ("formants-1" for our own); None takes espeak-ng where it is installed.
         on_progress: called as (stage, frames done, frames in all of the episode).
@@ -58,13 +65,13 @@ def make_programmes(
     speaker = speaker or engine()
     programmes = []
     for number in range(episodes):
-        play = list(PLAYS)[number % len(PLAYS)]
-        name = play if number < len(PLAYS) else f"{play}-{number // len(PLAYS) + 1}"
+        play = list(plays)[number % len(plays)]
+        name = play if number < len(plays) else f"{play}-{number // len(plays) + 1}"
         path = folder / f"{name}.mp4"
-        digest = _digest(name, seed, speaker)
+        digest = _digest(name, plays[play], seed, speaker)
         truth = _made_before(path, digest)
         if truth is None:
-            staged = stage_play(name, PLAYS[play], seed=seed, speaker=speaker)
+            staged = stage_play(name, plays[play], seed=seed, speaker=speaker)
             truth = dataclasses.replace(staged.truth, made_from=digest)
             _film(path, staged, seed, on_progress)
             _write_truth(path, truth)
@@ -72,9 +79,9 @@ def make_programmes(
     return programmes
 
 
-def _digest(name: str, seed: int, speaker: str) -> str:
-    """Return what a programme is made from, as a digest: this package's own text, the synthesiser, name and seed."""
-    parts = [f"{name} {seed} {speaker} av {av.__version__} cv2 {cv2.__version__} numpy {np.__version__}".encode()]
+def _digest(name: str, play: tuple[Scene, ...], seed: int, speaker: str) -> str:
+    """Return what a programme is made from, as a digest: this package's own text, the play, the synthesiser, name and seed."""
+    parts = [f"{name} {play} {seed} {speaker} av {av.__version__} cv2 {cv2.__version__} numpy {np.__version__}".encode()]
     parts += [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 

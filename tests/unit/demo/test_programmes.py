@@ -5,7 +5,6 @@ import av
 import numpy as np
 import pytest
 
-from asd_core.demo import programmes as made
 from asd_core.demo.programmes import make_programmes
 from asd_core.demo.script import Line, Scene
 from asd_core.demo.truth import load_truth, truth_path
@@ -14,9 +13,8 @@ SHORT = {"short": (Scene("wall", ("collins",), (Line("collins", 0.3, 2),), tail=
 
 
 @pytest.fixture
-def short(tmp_path, monkeypatch):
-    monkeypatch.setattr(made, "PLAYS", SHORT)
-    return lambda folder="a", **options: make_programmes(tmp_path / folder, episodes=1, **options)[0]
+def short(tmp_path):
+    return lambda folder="a", **options: make_programmes(tmp_path / folder, episodes=1, plays=SHORT, **options)[0]
 
 
 def digest(path):
