@@ -7,7 +7,7 @@ LOCK := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint lock accuracy search-accuracy variants benchmark-speed train-setup train-smoke train-speaking train-faces train-embedder clean
+.PHONY: help setup run test lint docs lock accuracy search-accuracy variants benchmark-speed train-setup train-smoke train-speaking train-faces train-embedder clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -33,6 +33,9 @@ lint: setup  ## formatter, linter, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup  ## docs/commands.md and docs/settings.md from the code
+	$(BIN)/python -m docs.reference
 
 lock: setup  ## resolve the version ranges of pyproject.toml anew into requirements/*.lock
 	$(BIN)/uv pip compile $(LOCK) --extra cpu --extra demo --extra evaluate --extra dev pyproject.toml -o requirements/cpu.lock

@@ -37,20 +37,20 @@ class Section(BaseModel):
 class ModelSettings(Section):
     """Which networks serve, and where they are looked for."""
 
-    folders: tuple[Path, ...] = ()  # the user's own, in front of all others
-    detector: str | None = None  # name in the manifest; None: the first of the registry's defaults that is there
-    speaking: str | None = None
-    embedder: str | None = None
-    commercial_only: bool = False  # pass over models that are not for commercial use
-    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    folders: tuple[Path, ...] = Field((), description="folders of the user's own, in front of all others; `ROLLCALL_MODELS` is the same list")
+    detector: str | None = Field(None, description="name of the model; unset: the first of the registry's defaults that is there")
+    speaking: str | None = Field(None, description="likewise")
+    embedder: str | None = Field(None, description="likewise")
+    commercial_only: bool = Field(False, description="pass over models that are not for commercial use")
+    provider: Literal["cpu", "cuda", "tensorrt"] = Field("cpu", description="what computes; never another than this")
 
 
 class LimitSettings(Section):
     """What the decoding child may use before it is ended."""
 
-    seconds_per_media_second: float = Field(10.0, gt=0)  # wall time for a second of media
-    seconds_at_least: float = Field(120.0, gt=0)
-    memory_gigabytes: float = Field(4.0, gt=0.25)  # resident memory of one child
+    seconds_per_media_second: float = Field(10.0, gt=0, description="wall time for a second of media")
+    seconds_at_least: float = Field(120.0, gt=0, description="wall time that even the shortest stretch has")
+    memory_gigabytes: float = Field(4.0, gt=0.25, description="resident memory of one child")
 
 
 class LookSettings(Section):
@@ -176,14 +176,14 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
     )
 
-    home: Path = Field(default_factory=home_folder)
-    database_url: SecretStr | None = None  # None: PostgreSQL inside the home folder
-    prefect_api_url: str | None = None  # None: a private server on loopback
-    prefect_api_key: SecretStr | None = None
-    workers: int = Field(default_factory=_cores, ge=1, le=1024)  # assets at a time
-    threads: int = Field(0, ge=0, le=1024)  # of one network or decoder; 0: the cores shared among the workers
-    span_seconds: int = Field(60, ge=MARK_SECONDS)  # of one `look` task
-    cache_gigabytes: float = Field(50.0, gt=0)  # artifacts and proxies that can be made again
+    home: Path = Field(default_factory=home_folder, description="where everything lives; as root `/var/lib/rollcall`, else `~/.rollcall`")
+    database_url: SecretStr | None = Field(None, description="of a PostgreSQL; unset: one inside the home folder")
+    prefect_api_url: str | None = Field(None, description="of a Prefect server; unset: a private one on loopback")
+    prefect_api_key: SecretStr | None = Field(None, description="its key")
+    workers: int = Field(default_factory=_cores, ge=1, le=1024, description="assets at a time; unset: as many as there are cores")
+    threads: int = Field(0, ge=0, le=1024, description="of one network or decoder; 0: the cores shared among the workers")
+    span_seconds: int = Field(60, ge=MARK_SECONDS, description="length of one `look` task, a multiple of 10; changes no result")
+    cache_gigabytes: float = Field(50.0, gt=0, description="artifacts and proxies that can be made again")
     models: ModelSettings = ModelSettings()
     look: LookSettings = LookSettings()
     stitch: StitchSettings = StitchSettings()

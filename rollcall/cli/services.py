@@ -27,7 +27,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command("down")(down)
 
 
-def serve(port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8765) -> None:
+def serve(port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="0 takes a free one.")] = 8765) -> None:
     """Show the library in a browser, on this machine only, until Ctrl-C.
 
     Example:  rollcall serve
