@@ -106,6 +106,7 @@ class DecideSettings(Section):
     sure: float | None = Field(None, ge=0, le=1)
     reach: float | None = Field(None, ge=0)
     shortest_off_screen: float | None = Field(None, ge=0)
+    voice_gap: float | None = Field(None, ge=0)
 
 
 class GroupSettings(Section):

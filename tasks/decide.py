@@ -14,4 +14,4 @@ def _decide(job: Job, span: str, picture: Stitched, scores: Scores, sound: Sound
     return decide(picture.tracks, scores, sound, job.plan.options.turns)
 
 
-DECIDE = Stage("decide", version=2, makes=TrackTurns, work=_decide, after=(STITCH, SCORE, LISTEN), reads=lambda plan: plan.options.turns)
+DECIDE = Stage("decide", version=3, makes=TrackTurns, work=_decide, after=(STITCH, SCORE, LISTEN), reads=lambda plan: plan.options.turns)

@@ -46,6 +46,7 @@ class TurnOptions:
     sure: see `shortest_turn`.
     reach: a turn's edge moves to an edge of the speech around it that lies at most this far away.
     shortest_off_screen: shorter speech that no face explains is no turn of its own.
+    voice_gap: voices out of sight that are nearer than this, with no face speaking between, are one.
     """
 
     lips: float = 0.25
@@ -60,6 +61,7 @@ class TurnOptions:
     sure: float = 0.9
     reach: float = 0.2
     shortest_off_screen: float = 0.5
+    voice_gap: float = 1.0
 
     @classmethod
     def preset(cls, smoothing: Smoothing) -> TurnOptions:
@@ -91,7 +93,7 @@ def decide(tracks: Sequence[Track], scores: Scores, sound: Sound, options: TurnO
     voice[: len(sound.activity)] = np.clip(log_odds(sound.activity), -options.certain, options.certain)
     lips = [_evidence(probabilities, options) for probabilities in scores.probabilities]
     seen = companies([(i, track.first, track.first + len(track)) for i, track in enumerate(tracks) if not track.still], instants)
-    runs = best_path([_stretch(company, tracks, lips, voice, options) for company in seen], {}, options.price)
+    runs = best_path([_stretch(company, tracks, lips, voice, options) for company in seen], options.price, outside=NOBODY)
     said = _spoken_spans(runs, _audible(sound, options))
     parts = sorted(
         _parts(tracks, said, seen, _shares(tracks, lips, seen, options), sound, options), key=lambda p: (p[0].start, p[0].end, p[0].track_id)
@@ -102,7 +104,7 @@ def decide(tracks: Sequence[Track], scores: Scores, sound: Sound, options: TurnO
         on_screen=on_screen,
         confidence=tuple(confidence for _, confidence in parts),
         off_screen=tuple(span for span, _ in hidden),
-        voice=name_voices([span for span, _ in hidden], on_screen),
+        voice=name_voices([span for span, _ in hidden], on_screen, nearest=options.voice_gap),
         off_confidence=tuple(confidence for _, confidence in hidden),
     )
 

@@ -9,8 +9,6 @@ import numpy as np
 from asd_core.records import Sound, Span, TurnPart
 from asd_core.timeline import GRID_HZ, difference
 
-_JOINED = 1.0  # seconds: off-screen stretches nearer than this, with no face speaking between, are one voice's
-
 
 def off_screen(on_screen: Sequence[TurnPart], sound: Sound, *, shortest: float) -> list[tuple[Span, float]]:
     """Return the spans of speech outside all on-screen turns, of at least `shortest` seconds, each with its confidence.
@@ -26,15 +24,15 @@ def _mean_activity(span: Span, sound: Sound) -> float:
     return float(np.mean(heard)) if len(heard) else 0.0
 
 
-def name_voices(spans: Sequence[Span], on_screen: Sequence[TurnPart]) -> tuple[str, ...]:
+def name_voices(spans: Sequence[Span], on_screen: Sequence[TurnPart], *, nearest: float) -> tuple[str, ...]:
     """Return a voice id (v1, v2 … by time) for each of the sorted off-screen spans.
 
-    Spans share an id where less than a second and no visible speaker lies between them. That is all: without a voiceprint model nothing
+    Spans share an id where less than `nearest` seconds and no visible speaker lie between them. That is all: without a voiceprint model nothing
     here is good enough to say that a voice heard later is the same.
     """
     names: list[str] = []
     for i, span in enumerate(spans):
         before = spans[i - 1] if i else None
-        goes_on = before is not None and span.start - before.end < _JOINED and not any(p.start < span.start and p.end > before.end for p in on_screen)
+        goes_on = before is not None and span.start - before.end < nearest and not any(p.start < span.start and p.end > before.end for p in on_screen)
         names.append(names[-1] if goes_on else f"v{len(set(names)) + 1}")
     return tuple(names)

@@ -6,7 +6,7 @@ wherever one comes. The answers may change on the way (faces come and go), so ti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,55 +28,50 @@ class Stretch:
     scores: NDArray[np.float64]
 
 
-def best_path(stretches: Sequence[Stretch], price: Mapping[Answer, float] | None, default_price: float) -> list[tuple[int, int, Answer]]:
+def best_path(stretches: Sequence[Stretch], price: float, *, outside: Answer) -> list[tuple[int, int, Answer]]:
     """Return the best answers over time as runs (first instant, end instant, answer), neighbours differing.
 
     Args:
         stretches: consecutive, each beginning where the one before ended; empty ones are skipped.
-        price: what entering an answer costs, where it is not `default_price`.
-        default_price: what entering any other answer costs. The first answer of all is free. Ties go to staying, then to the earlier
-            answer of the stretch.
+        price: what a change of answer costs. Ties go to staying, then to the earlier answer of the stretch.
+        outside: the answer that holds before the first instant and after the last: silence added at either end changes nothing.
 
     Source: Viterbi 1967; with a price that does not depend on where one comes from (Potts), an instant costs O(A).
     """
-    price = price or {}
     # Whole multiples of a small power of two add up without rounding, so a tie is a tie wherever on the clock it stands.
+    price = round(price * EXACT) / EXACT
     stretches = [replace(stretch, scores=np.round(stretch.scores * EXACT) / EXACT) for stretch in stretches if len(stretch.scores)]
-    carried: dict[Answer, float] = {}
+    carried: dict[Answer, float] = {outside: 0.0}
     traces: list[tuple[NDArray[np.bool_], NDArray[np.intp], dict[int, Answer]]] = []
     for stretch in stretches:
-        costs = np.round(np.array([price.get(answer, default_price) for answer in stretch.possible]) * EXACT) / EXACT
-        start, arrived = _enter(stretch.possible, costs, carried)
-        ends, changed, best = _walk(stretch.scores, costs, start)
+        start, arrived = _enter(stretch.possible, price, carried)
+        ends, changed, best = _walk(stretch.scores, price, start)
         traces.append((changed, best, arrived))
         carried = dict(zip(stretch.possible, ends.tolist(), strict=True))
-    return _trace_back(stretches, traces, carried)
+    _, last = _enter([outside], price, carried)
+    return _trace_back(stretches, traces, last[0])
 
 
-def _enter(possible: Sequence[Answer], costs: NDArray[np.float64], carried: dict[Answer, float]) -> tuple[NDArray[np.float64], dict[int, Answer]]:
+def _enter(possible: Sequence[Answer], price: float, carried: dict[Answer, float]) -> tuple[NDArray[np.float64], dict[int, Answer]]:
     """Return the scores with which a stretch's answers begin, and for each the answer of the stretch before that it came from."""
-    if not carried:
-        return np.zeros(len(possible)), {}
     before = max(carried, key=lambda answer: carried[answer])  # the first of equals
     start = np.empty(len(possible))
     arrived = {}
     for a, answer in enumerate(possible):
-        change = carried[before] - costs[a]
+        change = carried[before] - price
         stay = carried.get(answer, -np.inf)
         start[a], arrived[a] = (stay, answer) if stay >= change else (change, before)
     return start, arrived
 
 
-def _walk(
-    scores: NDArray[np.float64], costs: NDArray[np.float64], start: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.intp]]:
+def _walk(scores: NDArray[np.float64], price: float, start: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.intp]]:
     """Return the (A,) final scores, whether (T, A) an answer was entered at an instant, and the (T,) best answer of each instant."""
     changed = np.zeros(scores.shape, np.bool_)
     best = np.zeros(len(scores), np.intp)
     now = start + scores[0]
     best[0] = now.argmax()
     for t in range(1, len(scores)):
-        change = now[best[t - 1]] - costs
+        change = now[best[t - 1]] - price
         np.greater(change, now, out=changed[t])
         now = np.maximum(now, change) + scores[t]
         best[t] = now.argmax()
@@ -84,10 +79,10 @@ def _walk(
 
 
 def _trace_back(
-    stretches: Sequence[Stretch], traces: Sequence[tuple[NDArray[np.bool_], NDArray[np.intp], dict[int, Answer]]], carried: dict[Answer, float]
+    stretches: Sequence[Stretch], traces: Sequence[tuple[NDArray[np.bool_], NDArray[np.intp], dict[int, Answer]]], last: Answer
 ) -> list[tuple[int, int, Answer]]:
     runs: list[tuple[int, int, Answer]] = []
-    answer = max(carried, key=lambda a: carried[a]) if carried else ()
+    answer = last
     for stretch, (changed, best, arrived) in zip(reversed(stretches), reversed(traces), strict=True):
         state = list(stretch.possible).index(answer)
         end = len(stretch.scores)
@@ -98,7 +93,7 @@ def _trace_back(
             end = begin
             if begin > 0:
                 state = int(best[begin - 1])
-        answer = arrived.get(state, ())
+        answer = arrived[state]
     runs.reverse()
     return _joined(runs)
 

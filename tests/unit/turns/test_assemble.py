@@ -62,6 +62,6 @@ def test_a_track_of_nobody_is_an_unknown_voice():
 
 def test_voices_are_one_only_while_nothing_comes_between():
     spans = [Span(0, 1), Span(1.5, 2), Span(4, 5), Span(5.5, 6)]
-    assert name_voices(spans, []) == ("v1", "v1", "v2", "v2")
-    assert name_voices(spans, [TurnPart(1.1, 1.4, "t1")]) == ("v1", "v2", "v3", "v3")
-    assert name_voices([], []) == ()
+    assert name_voices(spans, [], nearest=1.0) == ("v1", "v1", "v2", "v2")
+    assert name_voices(spans, [TurnPart(1.1, 1.4, "t1")], nearest=1.0) == ("v1", "v2", "v3", "v3")
+    assert name_voices([], [], nearest=1.0) == ()

@@ -12,7 +12,8 @@ from asd_core.turns.smooth import Stretch, best_path, fitted_edges, without_paus
 
 
 def worth(path, scores, price):
-    return sum(scores[t][a] for t, a in enumerate(path)) - price * sum(a != b for a, b in pairwise(path))
+    """Answer 0 holds before and after."""
+    return sum(scores[t][a] for t, a in enumerate(path)) - price * sum(a != b for a, b in pairwise([0, *path, 0]))
 
 
 @settings(deadline=None, max_examples=60)
@@ -25,7 +26,7 @@ def test_the_path_is_worth_as_much_as_the_best_of_all(scores, price, cut):
     matrix = np.array(scores, float)
     answers = [(0,), (1,), (2,)]
     stretches = [Stretch(0, answers, matrix[:cut]), Stretch(min(cut, len(matrix)), answers, matrix[cut:])]
-    runs = best_path(stretches, {}, price)
+    runs = best_path(stretches, price, outside=(0,))
     assert [runs[0][0], runs[-1][1]] == [0, len(matrix)]
     path = [answer[0] for begin, end, answer in runs for _ in range(begin, end)]
     assert len(path) == len(matrix)
@@ -35,12 +36,12 @@ def test_the_path_is_worth_as_much_as_the_best_of_all(scores, price, cut):
 def test_an_answer_that_is_no_longer_possible_is_left():
     first = Stretch(0, [(0,), (1,)], np.array([[0.0, 5.0]] * 4))
     second = Stretch(4, [(0,)], np.zeros((3, 1)))
-    assert best_path([first, second], {}, 2.0) == [(0, 4, (1,)), (4, 7, (0,))]
+    assert best_path([first, second], 2.0, outside=(0,)) == [(0, 4, (1,)), (4, 7, (0,))]
 
 
 def test_no_time_has_no_path():
-    assert best_path([], {}, 1.0) == []
-    assert best_path([Stretch(0, [(0,)], np.zeros((0, 1)))], {}, 1.0) == []
+    assert best_path([], 1.0, outside=(0,)) == []
+    assert best_path([Stretch(0, [(0,)], np.zeros((0, 1)))], 1.0, outside=(0,)) == []
 
 
 @pytest.mark.parametrize(
