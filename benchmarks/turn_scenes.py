@@ -1,8 +1,8 @@
 """Scenes with a known answer, made of labelled face tracks: people who talk in turn, listen, interrupt, or are not to be seen.
 
 A made scene is a list of turns. In a turn the talker's picture and sound come from one stretch of his or her track; the others on screen
-listen (stretches of their own tracks in which they are silent or pause, forth and back) or, in some kinds, move their lips to other words. All is
-drawn with one seeded generator: the same tracks and seed give the same scenes.
+listen (stretches of their own tracks in which they are silent, forth and back) or, in some kinds, move their lips to other words. Who is never
+silent for long enough is shown only while there is something to show: cuts. All is drawn with one seeded generator.
 
   recorded      clips as they are, with all their tracks at their places
   alternating   two or three faces, one talks at a time
@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import lfilter
 
 from asd_core.speech.activity import INSTANT_SAMPLES, runs
 from asd_core.speech.mfcc import SAMPLE_RATE
@@ -31,7 +32,7 @@ from benchmarks.labelled_tracks import LabelledTrack
 LENGTH = 24  # seconds that a made scene has at least
 HEARD, QUIET = 0.5, 0.15  # probability of a voice above and below which the labels call it sure
 EDGE = 2  # instants beside a change that are not scored
-SHORTEST_SILENCE = 0.6  # seconds: stretches of a silent face that can be shown as a listener
+SHORTEST_SILENCE = 1.2  # seconds: stretches of a silent face that can be shown as a listener; chains of shorter ones look like talk
 VOICE_LEVEL, LEVEL_SPREAD = -26.0, 4.0  # dBFS of speech
 ROOM = (-70.0, -50.0)  # dBFS of the noise of a quiet room
 TURN = (0.6, 8.0)  # seconds, log-uniform
@@ -122,12 +123,11 @@ class Cast:
                     self.silent[track.person].append((i, nearest_instant(span.start), nearest_instant(span.end)))
         self.voices = sorted(self.talking)
         self.listeners = sorted(self.silent)
-        self.faces = sorted(set(self.talking) & set(self.silent))
 
-    def draw(self, shown: int, rng: np.random.Generator) -> list[str]:
-        """Return the people of a scene; a third one may be somebody who only listens."""
-        people = rng.choice(self.faces, min(shown, 2), replace=False).tolist()
-        return people + ([str(rng.choice([p for p in self.listeners if p not in people]))] if shown > 2 else [])
+    def draw(self, shown: int, others: int, rng: np.random.Generator) -> list[str]:
+        """Return the people of a scene, all different: one who can listen, the rest of those shown, and others who can talk."""
+        first = str(rng.choice(self.listeners))
+        return [first, *rng.choice([voice for voice in self.voices if voice != first], shown - 1 + others, replace=False).tolist()]
 
     def talk(self, person: str, length: int, rng: np.random.Generator) -> tuple[int, int, int]:
         """Return (track, first instant, length) of a stretch of speech, the best of a few drawn; shorter where the track is."""
@@ -225,46 +225,51 @@ def _recording(tracks: Sequence[LabelledTrack], numbers: Sequence[int]) -> Scene
 
 def _made(kind: str, style: Style, cast: Cast, rng: np.random.Generator) -> Scene:
     shown = int(rng.integers(style.faces[0], style.faces[1] + 1))
-    people = cast.draw(shown, rng)
-    if style.unseen:
-        people.append(str(rng.choice([voice for voice in cast.voices if voice not in people])))
+    people = cast.draw(shown, int(style.unseen > 0), rng)
     turns = _draw_turns(style, cast, people, shown, rng)
     instants = max(turn.start + turn.length for turn in turns) + int(rng.integers(0, GRID_HZ))
     sound, unseen = np.zeros(instants * INSTANT_SAMPLES), np.zeros(instants, np.int8)
     speaks = np.zeros((shown, instants), np.int8)
-    sources = [cast.listen(person, instants, rng) for person in people[:shown]]
+    sources = np.full((shown, instants, 2), -1)  # track and instant of each face's picture; -1 where there is none yet
     for turn in turns:
         _speak(turn, cast.tracks[turn.track], shown, sound, unseen, speaks, rng)
-    free = np.ones((shown, instants), np.bool_)
-    for turn in turns:
-        at = slice(turn.start, turn.start + turn.length)
         if turn.who < shown:
-            free[turn.who, at] = False
-            sources[turn.who][at] = _source(turn.track, np.arange(turn.begin, turn.begin + turn.length))
-    for at, chance in [(slice(turn.start, turn.start + turn.length), style.foreign) for turn in turns] + [
-        (gap, style.unheard) for gap in _gaps(turns)
-    ]:
-        for face in rng.permutation(shown)[: None if style.foreign else 1]:
-            if rng.random() < chance and free[face, at].all() and people[face] in cast.talking:
-                sources[face][at] = cast.mumble(people[face], at.stop - at.start, rng)
+            own = np.arange(turn.begin, turn.begin + turn.length)
+            sources[turn.who, turn.start : turn.start + turn.length] = _source(turn.track, own)
+    others = [(slice(turn.start, turn.start + turn.length), style.foreign) for turn in turns]
+    for at, chance in [*others, *((gap, style.unheard) for gap in _gaps(turns))]:
+        for face in rng.permutation(shown):
+            if people[face] in cast.talking and (sources[face, at] < 0).all() and rng.random() < chance:
+                sources[face, at] = cast.mumble(people[face], at.stop - at.start, rng)
     sound += _bed(sound, rng) if style.bed else _noise(len(sound), rng) * 10 ** (rng.uniform(*ROOM) / 20)
     samples = np.clip(np.round(sound * 32768), -32768, 32767).astype(np.int16)
-    faces = tuple(Face(person, 0, source, row) for person, source, row in zip(people[:shown], sources, speaks, strict=True))
-    return Scene(kind, samples, faces, unseen)
+    faces: list[Face] = []
+    for person, source, row in zip(people[:shown], sources, speaks, strict=True):
+        faces.extend(_shown(person, source, row, cast, rng))
+    return Scene(kind, samples, tuple(faces), unseen)
+
+
+def _shown(person: str, source: np.ndarray, speaks: np.ndarray, cast: Cast, rng: np.random.Generator) -> list[Face]:
+    """Return the tracks of one person: the whole time for who can listen, else each stretch in which there is something to show."""
+    if person in cast.silent:
+        return [Face(person, 0, np.where(source < 0, cast.listen(person, len(source), rng), source), speaks)]
+    stretches = [(nearest_instant(span.start), nearest_instant(span.end)) for span in runs(source[:, 0] >= 0)]
+    return [Face(person, first, source[first:end], speaks[first:end]) for first, end in stretches]
 
 
 def _draw_turns(style: Style, cast: Cast, people: Sequence[str], shown: int, rng: np.random.Generator) -> list[_Turn]:
     turns: list[_Turn] = []
     at = nearest_instant(rng.uniform(*style.gap))
+    talkers = [face for face in range(shown) if people[face] in cast.talking]
     while at < LENGTH * GRID_HZ:
-        if style.unseen and rng.random() < style.unseen:
+        last = turns[-1].who if turns else -1
+        if style.unseen and (not talkers or rng.random() < style.unseen):
             who = shown
         else:
-            others = [face for face in range(shown) if people[face] in cast.talking and (not turns or face != turns[-1].who)] or [0]
-            who = int(rng.choice(others))
+            who = int(rng.choice([face for face in talkers if face != last] or talkers))
         wanted = nearest_instant(np.exp(rng.uniform(*np.log(TURN))))
         track, begin, length = cast.talk(people[who], wanted, rng)
-        if turns and rng.random() < style.overlap:
+        if turns and who != last and rng.random() < style.overlap:
             most = min(length, turns[-1].length) // 2
             start = at - int(rng.integers(most // 2, most + 1))
         else:
@@ -309,9 +314,7 @@ def _bed(sound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _noise(count: int, rng: np.random.Generator) -> np.ndarray:
     """Return noise of power 1."""
-    spectrum = np.fft.rfft(rng.standard_normal(count))
-    frequency = np.maximum(np.fft.rfftfreq(count, 1 / SAMPLE_RATE), 40.0)
-    made = np.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1), count)
+    made = lfilter([1.0], [1.0, -rng.uniform(0, 0.98)], rng.standard_normal(count))
     return made / np.sqrt(np.mean(made**2))
 
 
