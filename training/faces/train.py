@@ -17,7 +17,7 @@ from training.faces.prepare import Material
 from training.run import Average, Run, schedule, single_thread
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: the command line reads the defaults off the class
 class Recipe:
     """All that decides a run besides the material; the defaults are the shipped file's."""
 

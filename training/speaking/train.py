@@ -23,7 +23,7 @@ RUNS = OUT / "speaking" / "runs"
 SMOOTHING = 0.02
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: the command line reads the defaults off the class
 class Recipe:
     """All that a run depends on besides the data and the code."""
 
