@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from asd_core.records import Track
 from asd_core.speech.activity import INSTANT_SAMPLES
+from asd_core.timeline import GRID_HZ
 from benchmarks.networks.material import MEDIA, Clip, read_clip, speaks_alone
 
 LIST = Path(__file__).with_name("foreign_voices.json")
@@ -85,6 +86,15 @@ def track_of(piece: Piece, clip: Clip) -> int:
         if person == piece.person and track.first <= piece.first and piece.first + INSTANTS <= track.first + len(track):
             return number
     raise LookupError(f"{LIST.name} names {piece}, but no track shows that; make the list anew and say so in its commit")
+
+
+def a_second_off(piece: Piece, clip: Clip) -> Piece | None:
+    """Return the piece of the same track a second later, or else earlier; None where the track is too short for both."""
+    track = clip.tracks[track_of(piece, clip)]
+    for first in (piece.first + GRID_HZ, piece.first - GRID_HZ):
+        if track.first <= first and first + INSTANTS <= track.first + len(track):
+            return Piece(piece.clip, piece.person, first)
+    return None
 
 
 def voiced(piece: Piece, clip: Clip) -> NDArray[np.bool_]:

@@ -56,7 +56,8 @@ programmes; each picture with its own sound and with the other's, at the instant
 the truth the person speaks alone). Pairs, seed ({seed}) and rules are committed: `benchmarks/networks/foreign_voices.json` and `.py`. Both sounds of
 a pair are cut at the same edges, scaled to the same level and meet both pictures, so sound alone or picture alone gives 0.5 by construction; the
 control (picture features replaced by their mean) shows it. Nearly all of these people are men, so sex gives little away; language and room may.
-"Within" is the mean over pairs of the area within one picture.
+"Within" is the mean over pairs of the area within one picture. "A second off" pairs stretches of one person a second apart instead ({apart}
+instants): the same voice, sex, language and room, so that only time tells right from wrong.
 """
 STAND_IN_HEAD = """
 **No voice at all.** All tracks of the same people ({instants} instants), with their own sound, and with digital silence, white noise and chords made
@@ -78,7 +79,7 @@ def section(models: Mapping[str, Sequence[Model]], marks: Mapping[str, Any]) -> 
         parts += ["### Embedders", LFW_HEAD, _lfw(marks), CLIP_FACES_HEAD, _clip_faces(marks["clip_faces"])]
     if marks["speaking"]:
         some = next(iter(marks["speaking"].values()))
-        told = {name: some["foreign"][name] for name in ("pieces", "people", "pairs")}
+        told = {name: some["foreign"][name] for name in ("pieces", "people", "pairs")} | {"apart": some["foreign"]["second_off"]["instants"]}
         parts += ["### Speaking", PRECISION_HEAD, _precision(marks["speaking"])]
         parts += [FOREIGN_HEAD.format(**told, voiced=voices.VOICED, seed=voices.SEED), _foreign(marks["speaking"]), _by_person(marks["speaking"])]
         parts += [STAND_IN_HEAD.format(instants=some["sounds"]["own"]["instants"]), _stand_ins(marks["speaking"])]
@@ -205,9 +206,18 @@ def _foreign(found: Mapping[str, Any]) -> str:
     for name, told in found.items():
         of = told["foreign"]
         area = f"{of['area']:.3f} ({of['interval'][0]:.3f} to {of['interval'][1]:.3f})"
-        rows.append([_name(name), area, f"{of['within']:.3f}", f"{of['sound_only']:.3f}", _percent(of["own_above"]), _percent(of["foreign_above"])])
+        others = [f"{value:.3f}" for value in (of["within"], of["second_off"]["area"], of["sound_only"])]
+        rows.append([_name(name), area, *others, _percent(of["own_above"]), _percent(of["foreign_above"])])
     instants = next(iter(found.values()))["foreign"]["instants"]
-    head = ("network", f"area under the ROC (n {instants} each)", "within", "from sound alone", "logit above 0: own voice", "foreign voice")
+    head = (
+        "network",
+        f"area under the ROC (n {instants} each)",
+        "within",
+        "a second off",
+        "from sound alone",
+        "logit above 0: own voice",
+        "foreign voice",
+    )
     return _table(head, rows)
 
 

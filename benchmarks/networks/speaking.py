@@ -105,28 +105,33 @@ def _speaks(clip: Clip, person: str, track: Track) -> NDArray[np.bool_]:
 
 
 def _foreign(clips: Sequence[Clip], features: Features, network: SpeakingNetwork) -> dict[str, Any]:
+    """Return the marks on the committed pairs, of sound alone on them, and on pairs of one person's stretches a second apart."""
     by_name = {clip.name: clip for clip in clips}
     pieces, pairs = voices.read_list()
-    visual, heard, mfcc = [], [], []
-    for piece in pieces:
-        clip = by_name[piece.clip]
-        number = voices.track_of(piece, clip)
-        start = piece.first - clip.tracks[number].first
-        visual.append(features[clip.name][number][start : start + voices.INSTANTS])
-        heard.append(voices.voiced(piece, clip))
-        mfcc.append(mfcc_rows(voices.levelled(piece, clip), voices.INSTANTS * MFCC_PER_INSTANT))
+    later = {number: late for number, piece in enumerate(pieces) if (late := voices.a_second_off(piece, by_name[piece.clip])) is not None}
+    every = [*pieces, *later.values()]
+    apart = [(number, len(pieces) + k) for k, number in enumerate(later)]
+    visual = [_of_piece(piece, by_name[piece.clip], features) for piece in every]
+    heard = [voices.voiced(piece, by_name[piece.clip]) for piece in every]
+    mfcc = [mfcc_rows(voices.levelled(piece, by_name[piece.clip]), voices.INSTANTS * MFCC_PER_INSTANT) for piece in every]
     mean = np.concatenate(visual).astype(np.float32).mean(axis=0).astype(np.float16)
-    flat = [np.tile(mean, (voices.INSTANTS, 1)) for _ in pieces]
-    people = [piece.person for piece in pieces]
-    own_and_foreign = own_against_foreign(_scorer(visual, mfcc, network), pairs, heard, people)
-    control = own_against_foreign(_scorer(flat, mfcc, network), pairs, heard, people)
+    flat = [np.tile(mean, (voices.INSTANTS, 1)) for _ in every]
+    people = [piece.person for piece in every]
+    score = _scorer(visual, mfcc, network)
     return {
         "pieces": len(pieces),
         "pairs": len(pairs),
         "people": len(set(people)),
-        **own_and_foreign,
-        "sound_only": control["area"],
+        **own_against_foreign(score, pairs, heard, people),
+        "sound_only": own_against_foreign(_scorer(flat, mfcc, network), pairs, heard, people)["area"],
+        "second_off": own_against_foreign(score, apart, heard, people),
     }
+
+
+def _of_piece(piece: voices.Piece, clip: Clip, features: Features) -> NDArray[np.float16]:
+    number = voices.track_of(piece, clip)
+    start = piece.first - clip.tracks[number].first
+    return features[clip.name][number][start : start + voices.INSTANTS]
 
 
 def _scorer(

@@ -90,6 +90,11 @@ def test_voices_are_brought_to_one_level():
     assert np.sqrt(np.square(cut[25 * 640 :]).mean()) == pytest.approx(voices.LEVEL, rel=0.01)
 
 
+def test_a_second_off_stays_on_the_track():
+    assert voices.a_second_off(Piece("made", "p", 0), made_clip()) == Piece("made", "p", 25)
+    assert voices.a_second_off(Piece("made", "p", 120), made_clip()) == Piece("made", "p", 95)
+
+
 def test_a_list_that_no_longer_fits_the_tracks_is_refused():
     assert voices.track_of(Piece("made", "p", 100), made_clip()) == 0
     with pytest.raises(LookupError, match="make the list anew"):
