@@ -68,7 +68,7 @@ class Run:
         row = {"step": step, "seconds": round(self.seconds, 1)} | {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in numbers.items()}
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(row) + "\n")
-        print(" ".join(f"{name}={value}" for name, value in row.items()), flush=True)  # noqa: T201 - a training command's progress
+        print(" ".join(f"{name}={value}" for name, value in row.items()), flush=True)
 
     def save(self, step: int, **states: Any) -> None:
         """Write checkpoint.pt: the step and the states by name. A kill while it is written leaves the one before."""
