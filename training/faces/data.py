@@ -15,19 +15,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asd_core.geometry import ARCFACE_TEMPLATE, similarity
 from training.faces.looks import spoil, tint
 from training.faces.loss import Targets
 from training.faces.prepare import MIRRORED_POINTS, Material, read_rgb
 
 SURE, DOUBTFUL = 0.66, 0.2  # teacher's mean score: a face from the first on, background under the second; between them, raised hands and hidden faces
-SMALLEST = 9.0  # pixels of the longer side; a smaller face is neither face nor background
-NARROWEST = 7.0  # pixels of the shorter side
+SMALLEST = 11.0  # pixels of the longer side; a smaller face is neither face nor background
+NARROWEST = 8.0  # pixels of the shorter side
 POINTED = 16.0  # pixels of the longer side from which the points are learnt
 SEEN = 0.45  # share of a face that must be in the picture; with less it is neither face nor background
 ENLARGED = 2.0  # at most, against the stored picture
 COVERED = 0.9, 0.5  # share of the view, along one side at least, that a scene or a track fills: small faces come from crowds and mosaics
 LEVELS = 3  # halved copies of a picture, so that no view is shrunken by more than two at once
-CHIP_POINTS = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)], np.float32)
 EXCHANGED_APART = 0.07  # of the face's side: how far the points of a face may lie from the chip's, so that only near-frontal faces are exchanged
 SHARES = {"face": 0.42, "big": 0.12, "mosaic": 0.34, "empty": 0.12}
 
@@ -89,7 +89,7 @@ class Crops:
         points = np.concatenate([crop.points for crop in crops]).reshape(-1, 10)
         learnt = np.concatenate([crop.learnt for crop in crops])
         targets = Targets(*(torch.from_numpy(each) for each in (owners, boxes, points, learnt, sides >= POINTED)))
-        return (pictures.float() - 127.5) / 128, targets
+        return pictures.to(torch.bfloat16).sub_(127.5).div_(128), targets  # what the first convolution would round them to
 
     def crop(self, side: int) -> Crop:
         """Return one crop of `side` pixels."""
@@ -136,7 +136,7 @@ class Crops:
             source = self._tracks[rng.integers(len(self._tracks))] if tracks else self._scenes[rng.choice(len(self._scenes), p=self._weights)]
             box = source.boxes[rng.choice(source.sure)]
             stored = (box[2:] - box[:2]).max()
-            low, high = (0.4, 0.95) if kind == "big" else (10 / least, 0.55)
+            low, high = (0.4, 0.95) if kind == "big" else (12 / least, 0.55)
             wanted = least * math.exp(rng.uniform(math.log(min(low, high)), math.log(high)))
             tall, wide = source.levels[0].shape[:2]
             scale = min(max(wanted / stored, COVERED[source.grey] * min(width / wide, height / tall)), ENLARGED)
@@ -176,8 +176,8 @@ class Crops:
             side = (box[2:] - box[:2]).max()
             if side < POINTED or not crop.learnt[number] or rng.random() >= self._exchanged:
                 continue
-            fitted, _ = cv2.estimateAffinePartial2D(CHIP_POINTS, points, method=cv2.LMEDS)
-            if fitted is None or np.abs(CHIP_POINTS @ fitted[:, :2].T + fitted[:, 2] - points).max() > EXCHANGED_APART * side:
+            fitted = similarity(ARCFACE_TEMPLATE, points.astype(np.float64))
+            if np.abs(ARCFACE_TEMPLATE @ fitted[:, :2].T + fitted[:, 2] - points).max() > EXCHANGED_APART * side:
                 continue
             _paste(crop.picture, self._chips[rng.integers(len(self._chips))], self._mask, fitted, box)
 

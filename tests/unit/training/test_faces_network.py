@@ -87,7 +87,7 @@ def test_of_two_faces_each_anchor_takes_the_one_it_overlaps_more() -> None:
 
 def test_every_face_of_a_learnt_size_gets_an_anchor() -> None:
     grid, rng = anchors(256, 256), np.random.default_rng(5)
-    sides = np.exp(rng.uniform(np.log(9.5), np.log(240), 300))
+    sides = np.exp(rng.uniform(np.log(11), np.log(240), 300))
     corners = rng.random((300, 2)) * (256 - sides)[:, None]
     boxes = torch.tensor(np.concatenate([corners, corners + sides[:, None] * (0.8, 1)], axis=1), dtype=torch.float32)
     for box in boxes:
