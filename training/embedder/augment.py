@@ -13,17 +13,20 @@ FLIP, SMALL, BLUR, GREY, JPEG, COVER = 0.5, 0.35, 0.12, 0.25, 0.2, 0.1  # how of
 SMALLEST, LARGEST = 12.0, 60.0  # pixels of a face seen from afar
 
 
-def seen(face: Chip, rng: np.random.Generator) -> Chip:
-    """Return the face (112, 112, 3) as some camera, at some distance, with some detector, might have given it."""
+def seen(face: Chip, rng: np.random.Generator, harshness: float = 1.0) -> Chip:
+    """Return the face (112, 112, 3) as some camera, at some distance, with some detector, might have given it.
+
+    `harshness` is the share of full strength with which detail is taken away: a student learns first from what can be seen.
+    """
     if rng.random() < FLIP:
         face = face[:, ::-1]
     face = _coloured(np.ascontiguousarray(face), rng)
-    if rng.random() < COVER:
+    if rng.random() < COVER * harshness:
         face = _covered(face, rng)
-    if rng.random() < BLUR:
+    if rng.random() < BLUR * harshness:
         face = cv2.GaussianBlur(face, (0, 0), rng.uniform(0.5, 3.5))
     side = CHIP_SIZE
-    if rng.random() < SMALL:
+    if rng.random() < SMALL * harshness:
         side = round(float(CHIP_SIZE * np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST))) / CHIP_FACE))
         face = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
     if rng.random() < (0.6 if side < CHIP_SIZE else JPEG):

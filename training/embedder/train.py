@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch.nn import functional
 from training.embedder.augment import seen
 from training.embedder.evaluate import HeldOut, verification
 from training.embedder.loss import AdaFace, distillation, orthonormal
+from training.embedder.muon import Muon
 from training.embedder.network import DIMENSION, FaceEmbedder
 from training.embedder.prepare import sampling_weights
 from training.run import Average, Run, schedule, single_thread
@@ -28,9 +28,13 @@ class Recipe:
     made: int = 30
     nameless: int = 4
     named: int = 14
-    rate: float = 2e-3
+    turn: float = 0.04  # rate of Muon: convolutions
+    rate: float = 2e-3  # of AdamW: normalisation and biases
+    head: float = 1e-4  # of AdamW: the last layer, whose weights are a thousandth
+    pull: float = 0.5  # of plain descent: prototypes of people
     decay: float = 0.05
     adaface: float = 0.05  # weight beside the distillation: with few people, names are soon known by heart
+    gentle: int = 2000  # steps over which pictures get as poor as they come
     fall: float = 0.3
     every: int = 250  # steps between looks at held-out people
 
@@ -52,18 +56,17 @@ class Faces:
         weights = sampling_weights(self.people)[self._named]
         self._chances = weights / weights.sum()
 
-    def batch(self, rng: np.random.Generator) -> tuple[Tensor, NDArray[np.float32], Tensor]:
+    def batch(self, rng: np.random.Generator, harshness: float = 1.0) -> tuple[Tensor, NDArray[np.float32], Tensor]:
         """Return faces (B, 3, 112, 112), the teacher's vectors (B, D) and, of the last `named` of them, the people."""
         faces, vectors = [], []
         for _ in range(self._recipe.made):
             k = int(rng.integers(len(self.made)))
             i = int(rng.integers(len(self.made[k])))
-            faces.append(seen(np.array(self.made[k][i]), rng))
+            faces.append(seen(np.array(self.made[k][i]), rng, harshness))
             vectors.append(self.made_vectors[k][i])
         real = np.concatenate([rng.choice(self._nameless, self._recipe.nameless), rng.choice(self._named, self._recipe.named, p=self._chances)])
-        faces += [seen(self.faces[i], rng) for i in real]
-        fed = torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).float().sub_(127.5).div_(127.5)
-        return fed, np.stack([*vectors, *self.vectors[real]]), torch.from_numpy(self.people[real[self._recipe.nameless :]])
+        faces += [seen(self.faces[i], rng, harshness) for i in real]
+        return network_input(np.stack(faces)), np.stack([*vectors, *self.vectors[real]]), torch.from_numpy(self.people[real[self._recipe.nameless :]])
 
     def prototypes(self) -> NDArray[np.float32]:
         """Return the teacher's mean vector (P, D) of every named person."""
@@ -78,27 +81,33 @@ def train(cache: Path, folder: Path, recipe: Recipe, seed: int = 11) -> FaceEmbe
     run = Run(folder, {name: getattr(recipe, name) for name in recipe.__dataclass_fields__}, seed)
     faces = Faces(cache, recipe)
     carry = orthonormal(DIMENSION, faces.vectors.shape[1])
-    student = FaceEmbedder().to(memory_format=torch.channels_last)
+    student = FaceEmbedder()
+    student.begin_with(network_input(faces.faces[:: max(1, len(faces.faces) // 500)]))
+    student = student.to(memory_format=torch.channels_last)
     adaface = AdaFace(torch.from_numpy(faces.prototypes()) @ carry.T)
     mean = Average(student)
-    optimiser = torch.optim.AdamW([*_groups(student, recipe.decay), {"params": adaface.parameters(), "weight_decay": 0.0}], lr=recipe.rate)
-    modules = {"student": student, "mean": mean.module, "adaface": adaface, "optimiser": optimiser}
+    optimisers = _optimisers(student, adaface, recipe)
+    modules = {"student": student, "mean": mean.module, "adaface": adaface, **optimisers}
     first = _resume(run, modules)
     run.log(first, faces=len(faces.faces), people=int(faces.people.max() + 1), made=sum(map(len, faces.made)), held_out=len(faces.held_out.people))
     student.train(), adaface.train()
     for step in range(first, recipe.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * schedule(step, recipe.steps, fall=recipe.fall)
-        fed, vectors, people = faces.batch(np.random.default_rng([seed, step]))
+        pace = schedule(step, recipe.steps, warmup=100, fall=recipe.fall)
+        for optimiser in optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = group["full"] * pace
+        fed, vectors, people = faces.batch(np.random.default_rng([seed, step]), min(1.0, 0.2 + step / recipe.gentle))
         with torch.autocast("cpu", torch.bfloat16):
             given = student(fed.contiguous(memory_format=torch.channels_last))
         given = given.float()
         taught = distillation(given, torch.from_numpy(vectors) @ carry.T)
         named = adaface(given[-len(people) :], people)
-        optimiser.zero_grad()
+        for optimiser in optimisers.values():
+            optimiser.zero_grad()
         (taught + recipe.adaface * named).backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimiser.step()
+        for optimiser in optimisers.values():
+            optimiser.step()
         mean.update(student)
         if step % 25 == 0:
             run.log(step, taught=taught.item(), named=named.item(), norm=given.detach().norm(dim=1).mean().item())
@@ -108,20 +117,33 @@ def train(cache: Path, folder: Path, recipe: Recipe, seed: int = 11) -> FaceEmbe
     return mean.module
 
 
+def network_input(chips: NDArray[np.uint8]) -> Tensor:
+    """Return chips (N, 112, 112, 3) as the network takes them, (N, 3, 112, 112) in -1..1."""
+    return torch.from_numpy(np.ascontiguousarray(chips)).permute(0, 3, 1, 2).float().sub_(127.5).div_(127.5)
+
+
 @torch.no_grad()
 def embed(network: FaceEmbedder, chips: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the raw vectors (N, 512) of chips (N, 112, 112, 3)."""
-    found = []
-    for k in range(0, len(chips), 64):
-        fed = torch.from_numpy(np.ascontiguousarray(chips[k : k + 64])).permute(0, 3, 1, 2).float().sub_(127.5).div_(127.5)
-        found.append(network(fed.contiguous(memory_format=torch.channels_last)))
-    return torch.cat(found).numpy()
+    parts = (network_input(chips[k : k + 64]).contiguous(memory_format=torch.channels_last) for k in range(0, len(chips), 64))
+    return torch.cat([network(part) for part in parts]).numpy()
 
 
-def _groups(student: FaceEmbedder, decay: float) -> Iterator[dict[str, object]]:
-    """Yield the weights with decay, and biases and normalisation without."""
-    yield {"params": [p for p in student.parameters() if p.ndim > 1], "weight_decay": decay}
-    yield {"params": [p for p in student.parameters() if p.ndim <= 1], "weight_decay": 0.0}
+def _optimisers(student: FaceEmbedder, adaface: AdaFace, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:
+    """Return Muon for convolutions, AdamW for the rest of the network, and plain descent for prototypes.
+
+    Adam would move the prototype of every person by a full step, however little one that is not in the batch is asked to move.
+    """
+    small = [p for p in student.parameters() if p.ndim == 1]
+    optimisers: dict[str, torch.optim.Optimizer] = {
+        "muon": Muon([p for p in student.parameters() if p.ndim == 4], recipe.turn, weight_decay=recipe.decay),
+        "adamw": torch.optim.AdamW([{"params": [student.head.weight], "lr": recipe.head}, {"params": small, "weight_decay": 0.0}], lr=recipe.rate),
+        "descent": torch.optim.SGD(adaface.parameters(), lr=recipe.pull),
+    }
+    for optimiser in optimisers.values():
+        for group in optimiser.param_groups:
+            group["full"] = group["lr"]
+    return optimisers
 
 
 def _resume(run: Run, modules: dict[str, object]) -> int:
