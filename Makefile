@@ -7,7 +7,7 @@ LOCK := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint docs lock accuracy search-accuracy variants benchmark-speed train-setup train-smoke train-speaking train-faces train-embedder clean
+.PHONY: help setup run test lint docs lock accuracy search-accuracy variants benchmark-speed train-material train-setup train-smoke train-speaking train-faces train-embedder clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -55,24 +55,27 @@ variants: setup  ## docs/variants.md: one clip in many containers, codecs, rates
 benchmark-speed: setup  ## speed, share of the floor, memory, ratio to the reference recipe
 	$(BIN)/python -m benchmarks.speed
 
+train-material:
+	@test -d ../shared/train -a -d ../shared/models || { echo "Training needs ../shared/train and ../shared/models beside this checkout: training/README.md" >&2; exit 1; }
+
 train-setup: $(VENV)/.ready-to-train
 
 $(VENV)/.ready-to-train: $(VENV)/.ready requirements/train.lock
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/train.lock
 	@touch $@
 
-train-smoke: train-setup  ## each role's recipe on a tiny subset: prepare, a few steps, export, ONNX against PyTorch
+train-smoke: train-material train-setup  ## each role's recipe on a tiny subset: prepare, a few steps, export, ONNX against PyTorch
 	$(BIN)/python -m training.speaking smoke
 	$(BIN)/python -m training.faces smoke
 	$(BIN)/python -m training.embedder smoke
 
-train-speaking: train-setup  ## the whole recipe of rollcall-sync, hours: data, network, ONNX, held-out people
+train-speaking: train-material train-setup  ## the whole recipe of rollcall-sync, hours: data, network, ONNX, held-out people
 	for step in prepare train export evaluate; do $(BIN)/python -m training.speaking $$step || exit 1; done
 
-train-faces: train-setup  ## likewise rollcall-face
+train-faces: train-material train-setup  ## likewise rollcall-face
 	for step in prepare train export evaluate; do $(BIN)/python -m training.faces $$step || exit 1; done
 
-train-embedder: train-setup  ## likewise rollcall-id
+train-embedder: train-material train-setup  ## likewise rollcall-id
 	for step in prepare train export evaluate; do $(BIN)/python -m training.embedder $$step || exit 1; done
 
 clean:  ## forget the environment and all that was made here
