@@ -166,12 +166,11 @@ def _source(track: int, instants: np.ndarray) -> np.ndarray:
 
 
 def make_scenes(tracks: Sequence[LabelledTrack], *, seed: int = 1, each: int = 20) -> list[Scene]:
-    """Return the recorded scenes and `each` made ones of every style."""
-    rng = np.random.default_rng(seed)
+    """Return the recorded scenes and `each` made ones of every style; with more of them, the first stay as they are."""
     cast = Cast(tracks)
-    scenes = _recorded(tracks, rng)
-    for kind, style in STYLES.items():
-        scenes.extend(_made(kind, style, cast, rng) for _ in range(each))
+    scenes = _recorded(tracks, np.random.default_rng(seed))
+    for number, (kind, style) in enumerate(STYLES.items()):
+        scenes.extend(_made(kind, style, cast, np.random.default_rng([seed, number, i])) for i in range(each))
     return scenes
 
 
