@@ -56,10 +56,12 @@ class Plan:
         return {role: {"name": model.name, "sha256": model.sha256} for role, model in sorted(self.models.items())}
 
     def terms(self) -> tuple[str, ...]:
-        """Return one line for each model whose terms forbid commercial use."""
-        return tuple(
-            f"{model.name} may not be used commercially ({model.manifest.licence})" for model in self.models.values() if not model.manifest.commercial
-        )
+        """Return one line for each licence whose models are not for commercial use."""
+        under: dict[str, list[str]] = {}
+        for model in self.models.values():
+            if not model.manifest.commercial:
+                under.setdefault(model.manifest.licence, []).append(model.name)
+        return tuple(f"not for commercial use: {', '.join(sorted(names))} ({licence})" for licence, names in sorted(under.items()))
 
 
 def make_plan(settings: Settings, *, span_seconds: int | None = None) -> Plan:

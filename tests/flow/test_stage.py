@@ -6,6 +6,7 @@ import errno
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -217,3 +218,15 @@ def test_a_file_that_grew_is_not_published(adapters, tmp_path):
     path.write_bytes(b"12")
     with pytest.raises(Unavailable, match=r"growing\.mp4"):
         job.check_unchanged()
+
+
+def test_what_a_summary_says_of_the_terms():
+    def model(name, licence, *, commercial):
+        return SimpleNamespace(name=name, manifest=SimpleNamespace(licence=licence, commercial=commercial))
+
+    models = {
+        "detector": model("b", "academic", commercial=False),
+        "speaking": model("c", "MIT", commercial=True),
+        "embedder": model("a", "academic", commercial=False),
+    }
+    assert fake_plan(models=models).terms() == ("not for commercial use: a, b (academic)",)
