@@ -20,9 +20,9 @@ MANIFEST = """name = "{name}"
 role = "detector"
 kind = "scrfd"
 network = "Ours, SCRFD-shaped, plain convolutions"
-licence = "See asd_core/models/weights/LICENSE"
+licence = "Rollcall weights (asd_core/models/weights/LICENSE)"
 commercial = false
-note = "Learnt from a small academic set with YuNet as the teacher"
+trained_on = "803 pictures of public repositories, LFW and face tracks (part academic terms); teacher YuNet"
 source = "training/faces, run {run}"
 
 [files.network]
