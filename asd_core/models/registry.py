@@ -10,9 +10,10 @@ from pathlib import Path
 from asd_core.errors import ModelMismatch, ModelMissing
 from asd_core.models.manifest import PARTS, Manifest, Role, packaged_manifests, read_manifest
 
-# Without a setting, the first of these that some folder holds. Folder order never decides between models.
+# Without a setting, the first of these that some folder holds; folder order never decides between models. Our own come with the package and
+# so are always there: they stand last and serve where nothing better was put (docs/decisions/0006).
 DEFAULTS: Mapping[Role, tuple[str, ...]] = {
-    "detector": ("scrfd_500m_kps", "yunet_n_dynamic", "yunet_s_dynamic"),
+    "detector": ("scrfd_500m_kps", "yunet_n_dynamic", "yunet_s_dynamic", "rollcall_face"),
     "speaking": ("lrasd_ava", "lrasd_talkset", "lightasd_ava", "lightasd_talkset"),
     "embedder": ("edgeface_xs_512", "edgeface_xxs_512", "mobilefacenet_arcface_128"),
     "voice": (),
