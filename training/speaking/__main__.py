@@ -1,14 +1,22 @@
-"""`python -m training.speaking prepare|train|…`: the speaking network from tracks to ONNX files."""
+"""`python -m training.speaking prepare|train|export|evaluate|smoke`: the speaking network from tracks to ONNX files."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import tempfile
 from pathlib import Path
 
-from training.run import single_thread
-from training.speaking.data import prepare_teachers, prepare_tracks
+from asd_core.models.registry import ModelFolder, find
+from training.run import OUT, SHARED, single_thread
+from training.speaking.baseline import NETWORKS
+from training.speaking.data import PORTRAITS, TRACKS, Clips, prepare_teachers, prepare_tracks
+from training.speaking.evaluate import Bench, in_file, in_torch
+from training.speaking.export import NAME, ship
 from training.speaking.portraits import prepare_portraits
-from training.speaking.train import Recipe, train
+from training.speaking.train import Recipe, load, train
+
+RUNS = OUT / "speaking" / "runs"
 
 
 def main() -> None:
@@ -17,19 +25,70 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("prepare", help="decode the tracks, ask the teachers, draw talking portraits; once")
     training = commands.add_parser("train", help="train a network")
-    training.add_argument("--network", choices=("sync",), default="sync")
-    training.add_argument("--steps", type=int, default=Recipe.steps)
-    training.add_argument("--minutes", type=float, default=Recipe.minutes, help="end after this time if the steps are not done by then")
+    training.add_argument("--network", choices=NETWORKS, default="sync")
+    training.add_argument("--steps", type=int, nargs=3, default=Recipe.steps, help="of the three phases; 0 leaves one out")
+    training.add_argument(
+        "--minutes", type=float, nargs=3, default=Recipe.minutes, help="a phase ends after this time if its steps are not done by then"
+    )
     training.add_argument("--name", help="of the run; else that of the network")
     training.add_argument("--start", type=Path, help="a checkpoint to begin from")
+    exporting = commands.add_parser("export", help="write the three ONNX files and the manifest of a run")
+    exporting.add_argument("--name", default="sync", help="of the run")
+    judging = commands.add_parser("evaluate", help="measure models and runs on held-out people")
+    judging.add_argument("names", nargs="+", help=f"models of the registry ({NAME}, lrasd_ava) or run:NAME")
+    commands.add_parser("smoke", help="all steps on a few tracks, in half a minute")
     told = parser.parse_args()
     if told.command == "prepare":
-        rng = single_thread(1)
-        prepare_tracks()
-        prepare_teachers()
-        prepare_portraits(rng)
+        prepare(TRACKS, PORTRAITS)
     elif told.command == "train":
-        train(Recipe(network=told.network, steps=told.steps, minutes=told.minutes), told.name or told.network, told.start)
+        recipe = Recipe(network=told.network, steps=tuple(told.steps), minutes=tuple(told.minutes))
+        train(recipe, RUNS / (told.name or told.network), start=told.start)
+    elif told.command == "export":
+        single_thread(0)
+        report(ship(RUNS / told.name / "checkpoint.pt", Bench(Clips(TRACKS)), f"run {told.name}"))
+    elif told.command == "evaluate":
+        single_thread(0)
+        evaluate(told.names)
+    elif told.command == "smoke":
+        smoke()
+
+
+def prepare(tracks: Path, portraits: Path, limit: int | None = None, drawn: int = 440) -> None:
+    """Fill the folders of tracks and portraits."""
+    rng = single_thread(1)
+    prepare_tracks(tracks, limit=limit)
+    prepare_teachers(tracks)
+    prepare_portraits(rng, portraits, tracks, count=drawn, held_out=drawn // 11)
+
+
+def evaluate(names: list[str]) -> None:
+    """Print the numbers of models and runs, a line of JSON each: on held-out tracks, and on portraits of held-out people."""
+    benches = {"tracks": Bench(Clips(TRACKS)), "portraits": Bench(Clips(PORTRAITS))}
+    for name in names:
+        if name.startswith("run:"):
+            folder = RUNS / name.removeprefix("run:")
+            network = in_torch(load(folder / "checkpoint.pt", json.loads((folder / "config.json").read_text())["config"]["network"]))
+        else:
+            network = in_file(find("speaking", [ModelFolder(SHARED / "models")], name))
+        for material, bench in benches.items():
+            report({"name": name, "material": material, **bench.measure(network)})
+
+
+def smoke() -> None:
+    """Prepare a few tracks, train each phase and a baseline for two steps, export, compare."""
+    folder = OUT / "speaking" / "smoke"
+    tracks, portraits = folder / "tracks", folder / "portraits"
+    prepare(tracks, portraits, limit=3, drawn=3)
+    recipe = Recipe(steps=(2, 2, 2), instants=(50, 64, 50), lengths=(25,))
+    checkpoint = train(recipe, folder / "run", tracks, portraits)
+    train(Recipe(network="ava-gru", steps=(0, 0, 2), instants=(50, 50, 50), lengths=(25,)), folder / "baseline", tracks, portraits)
+    with tempfile.TemporaryDirectory() as target:
+        report(ship(checkpoint, Bench(Clips(tracks), limit=50), "smoke", Path(target), Path(target)))
+
+
+def report(told: dict[str, float | str]) -> None:
+    """Print one line of JSON."""
+    print(json.dumps({name: round(value, 5) if isinstance(value, float) else value for name, value in told.items()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from training.run import OUT, SHARED
 STORED = 176  # pixels a side of a stored frame
 LOWER_FACE = (slice(56, 168), slice(32, 144))  # rows and columns of the line's window in it
 SAMPLES = SAMPLE_RATE // GRID_HZ  # under one instant
-TEACHERS = ("lrasd_ava", "lrasd_talkset")
+TEACHERS = ("lrasd_ava", "lrasd_talkset")  # asked for logits; the first one's visual features are imitated
 TEACHER_DIMENSION = 128
 TRACKS = OUT / "speaking" / "tracks"
 PORTRAITS = OUT / "speaking" / "portraits"
@@ -40,7 +40,7 @@ KINDS = {
     "label": ((), np.int8),
     "vad": ((), np.float32),
     "teacher_logits": ((len(TEACHERS),), np.float32),
-    "teacher_visual": ((len(TEACHERS) * TEACHER_DIMENSION,), np.float16),
+    "teacher_visual": ((TEACHER_DIMENSION,), np.float16),
 }
 
 
@@ -116,7 +116,7 @@ def prepare_tracks(folder: Path = TRACKS, source: Path = SHARED / "train" / "asd
     Args:
         folder: where the arrays go, 2.7 GB for all tracks.
         source: the folder of `tracks.zip` and `labels.jsonl`.
-        limit: so many tracks of each part only.
+        limit: so many tracks of each part and split only.
     """
     if (folder / "clips.json").is_file():
         return
@@ -136,7 +136,7 @@ def prepare_tracks(folder: Path = TRACKS, source: Path = SHARED / "train" / "asd
 
 
 def prepare_teachers(folder: Path = TRACKS) -> None:
-    """Add the teachers' visual features and logits to the arrays of a folder (3.5 ms a frame and teacher)."""
+    """Add the teachers' logits and the first one's visual features to the arrays of a folder (3.5 ms a frame and teacher)."""
     if (folder / "teacher_logits.npy").is_file():
         return
     clips = Clips(folder)
@@ -148,7 +148,8 @@ def prepare_teachers(folder: Path = TRACKS) -> None:
         for clip in clips.clips:
             visual = network.encode_visual(np.ascontiguousarray(clips["frames"][clip.span][:, *LOWER_FACE]))
             logits[clip.span, index] = score_sound(network, visual, mfcc_of(clips["bands"][clip.span]))
-            features[clip.span, index * TEACHER_DIMENSION : (index + 1) * TEACHER_DIMENSION] = visual
+            if index == 0:
+                features[clip.span] = visual
     np.save(folder / "teacher_visual.npy", features)
     np.save(folder / "teacher_logits.npy", logits)
 
@@ -182,5 +183,7 @@ def _entries(source: Path, suffix: str, limit: int | None) -> Iterator[tuple[dic
     manifest = json.loads((source / f"manifest{suffix}.json").read_text())
     labels = {entry["name"]: entry for entry in map(json.loads, (source / f"labels{suffix}.jsonl").read_text().splitlines())}
     with zipfile.ZipFile(source / f"tracks{suffix}.zip") as archive:
-        for entry in manifest["tracks"][:limit]:
+        tracks = manifest["tracks"]
+        chosen = tracks if limit is None else [track for split in ("train", "val") for track in [t for t in tracks if t["split"] == split][:limit]]
+        for entry in chosen:
             yield entry, labels[entry["name"]], archive.read(entry["file"])

@@ -20,13 +20,13 @@ def plain(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def shown(frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return (T, 112, 112) crops of stored frames, changed in one way for the whole clip, with a window that trembles a little."""
     count = len(frames)
-    whole = rng.random() < 0.12
-    centre = np.array(FACE_CENTRE if whole else WINDOW_CENTRE) + rng.normal(0, 4, 2)
-    side = (FACE_SIDE if whole else CROP_SIZE) * np.exp(rng.normal(0, 0.09))
-    angle = rng.normal(0, 5)
+    whole = rng.random() < 0.06
+    centre = np.array(FACE_CENTRE if whole else WINDOW_CENTRE) + rng.normal(0, 2.5, 2)
+    side = (FACE_SIDE if whole else CROP_SIZE) * np.exp(rng.normal(0, 0.06))
+    angle = rng.normal(0, 3)
     path = tremble(count, rng)
     flip = rng.random() < 0.5
-    small = int(rng.integers(20, 64)) if rng.random() < 0.3 else 0
+    small = int(rng.integers(20, 64)) if rng.random() < 0.2 else 0
     blur = rng.uniform(0.5, 1.6) if rng.random() < 0.15 else 0.0
     quality = int(rng.integers(20, 70)) if rng.random() < 0.12 else 0
     table = tone(rng)

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from training.speaking.network import DIMENSION
 from training.speaking.sounds import FOREIGN
 
 SOUND_WEIGHTS = (1.5, 1.0, 0.8, 0.8, 0.6, 0.4)  # of sounds.SETS
 MARGIN = 2.0  # by which own sound should beat a foreign one on the same lips
 TEMPERATURE = 0.1
 TOLERANCE = 3  # instants: how far apart lips and sound may be and still be no example of disagreement
-
-
-class Auxiliary(nn.Module):
-    """What only training needs: do the lips speak, seen alone; and what the teachers' visual encoders make of them."""
-
-    def __init__(self, teachers: int) -> None:
-        super().__init__()
-        self.lips = nn.Linear(DIMENSION, 1)
-        self.teachers = nn.Linear(DIMENSION, teachers)
 
 
 def judged_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,4 +1,10 @@
-"""One training run of the speaking network, or of the baseline that it is compared with."""
+"""One training run of the speaking network.
+
+Three phases. First the head and the audio encoder learn on the visual features of a teacher, which are at hand for every track: a hundred
+seconds of faces a second, so foreign and shifted voices by the thousand. Beside that nothing is taken from the teacher's head, whose fault
+(a foreign voice passes) is to be avoided. Then the visual encoder learns to give the same features, at a fifth of the teacher's cost. Last,
+all learn together, on portraits too.
+"""
 
 from __future__ import annotations
 
@@ -8,182 +14,174 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asd_core.models.manifest import read_manifest
 from training.run import OUT, Average, Run, schedule, single_thread
-from training.speaking import evaluate, faces
-from training.speaking.data import PORTRAITS, TEACHERS, TRACKS, Clips
-from training.speaking.loss import Auxiliary, contrast_loss, judged_loss, masked_loss, ranking_loss
+from training.speaking.baseline import build
+from training.speaking.batches import Batch, Batches
+from training.speaking.data import PORTRAITS, TRACKS, Clips
+from training.speaking.evaluate import Bench, in_torch
+from training.speaking.loss import contrast_loss, judged_loss, masked_loss, ranking_loss
 from training.speaking.network import Sync
-from training.speaking.sounds import FOREIGN, Mixer, Piece, Pool, judged
+from training.speaking.sounds import FOREIGN
 
 RUNS = OUT / "speaking" / "runs"
 SMOOTHING = 0.02
+ROWS_LOGGED = 25  # steps between two lines of the log
+CHECK_SECONDS = 240
+IMITATION_ERROR = 0.3  # of a feature's spread: how far off the encoder's features may be for the head
 
 
-@dataclass(frozen=True)  # no slots: the command line reads the defaults off the class
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """All that a run depends on besides the data and the code."""
 
     network: str = "sync"
-    steps: int = 6000
-    minutes: float = 0.0  # ends earlier, the learning rate falling in time, when this much time is over; 0: no limit
-    instants: int = 450  # faces' instants a step
+    steps: tuple[int, int, int] = (240, 3000, 3000)  # of the head, of the encoder, of both
+    minutes: tuple[float, float, float] = (0.0, 0.0, 0.0)  # a phase ends earlier when its time is over, the rate falling in time; 0: no limit
+    instants: tuple[int, int, int] = (1500, 450, 450)  # of faces, a step
     lengths: tuple[int, ...] = (25, 50, 75, 75, 100, 125, 150)  # of a step's pieces: what the line's windows need
-    rate: float = 2e-3
+    imitated: int = 32  # length of the pieces on which the encoder imitates: short, so that a batch holds many people
+    rates: tuple[float, float, float] = (2e-3, 2e-3, 7e-4)
     decay: float = 0.05
-    portraits: float = 0.25  # share of the faces
-    frozen: float = 0.04  # share of the faces that are photographs
-    untouched: float = 0.5  # share of the faces whose own sound is left alone, so that the teachers are asked
-    check_minutes: float = 8.0
+    portraits: float = 0.25
+    frozen: float = 0.04
+    untouched: float = 0.5
     seed: int = 11
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """B faces over T instants, each with S sounds."""
-
-    crops: Tensor  # (B, T, 112, 112)
-    mfcc: Tensor  # (B, S, 4 T, 13)
-    labels: Tensor  # (B, S, T)
-    teacher_visual: Tensor  # (B, T, 256), standardised
-    teacher_speaks: Tensor  # (B, T) probability
-    taught: Tensor  # (B,) the teachers saw this face
-    untouched: Tensor  # (B,) and heard this sound
+    def faces(self, phase: int, length: int) -> int:
+        """Return how many faces of `length` instants make a step."""
+        return max(2, self.instants[phase] // length)
 
 
-class Batches:
-    """Draws batches without end."""
+class Phase:
+    """The steps of one phase: its optimiser, its pace, its log."""
 
-    def __init__(self, recipe: Recipe, rng: np.random.Generator, tracks: Path = TRACKS, portraits: Path = PORTRAITS) -> None:
-        self._recipe, self._rng = recipe, rng
-        clips = Clips(tracks)
-        self._tracks, self._portraits = Pool(clips, held_out=False), Pool(Clips(portraits), held_out=False)
-        self._mixer = Mixer(self._tracks, rng)
-        sample = clips["teacher_visual"][:: max(1, len(clips["frames"]) // 5000)].astype(np.float32)
-        self._mean, self._spread = sample.mean(0), sample.std(0) + 0.05
-        manifests = Path(__file__).parents[2] / "asd_core" / "models" / "manifests"
-        told = [read_manifest(manifests / f"{name}.toml").calibration for name in TEACHERS]
-        self._slope, self._offset = np.array([t["slope"] for t in told]), np.array([t["offset"] for t in told])
+    def __init__(self, run: Run, recipe: Recipe, index: int, module: nn.Module) -> None:
+        self._run, self._index = run, index
+        self._steps, self._seconds, self._rate = recipe.steps[index], recipe.minutes[index] * 60, recipe.rates[index]
+        self._weights = list(module.parameters())
+        self._optimiser = torch.optim.AdamW(grouped(module, recipe.decay), lr=self._rate)
+        self._sums: dict[str, float] = {}
+        self._began = self._logged = time.monotonic()
+        self.step = 0
 
-    def draw(self) -> Batch:
-        """Return the next batch."""
-        length = int(self._rng.choice(self._recipe.lengths))
-        rows = [self._face(length) for _ in range(max(1, self._recipe.instants // length))]
-        return Batch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
+    @property
+    def share(self) -> float:
+        """Return how much of the phase is over."""
+        timed = (time.monotonic() - self._began) / self._seconds if self._seconds else 0.0
+        return max(self.step / self._steps, timed) if self._steps else 1.0
 
-    def _face(self, length: int) -> tuple[NDArray, ...]:
-        rng, recipe = self._rng, self._recipe
-        made = rng.random() < recipe.portraits and length <= 125
-        face = (self._portraits if made else self._tracks).draw(length, rng)
-        if face is None:
-            raise ValueError(f"no training track has {length} instants")
-        frames, own = face["frames"], own_labels(face, made)
-        photograph = not made and rng.random() < recipe.frozen
-        if photograph:
-            frames, own = faces.frozen(frames, rng), np.zeros_like(own)
-        untouched = not made and not photograph and rng.random() < recipe.untouched
-        mfcc, labels = self._mixer.sounds(face, own, treated=not untouched)
-        features, speaks = np.zeros((length, len(self._mean)), np.float32), np.zeros(length, np.float32)
-        if not made:
-            features = ((face["teacher_visual"] - self._mean) / self._spread).astype(np.float32)
-            logit = (face["teacher_logits"] * self._slope + self._offset).mean(1)
-            speaks = (1 / (1 + np.exp(-logit))).astype(np.float32)
-        taught = np.float32(not made and not photograph)
-        return faces.shown(frames, rng), mfcc, labels, features, speaks, taught, np.float32(untouched)
+    def learn(self, terms: dict[str, Tensor]) -> None:
+        """Make one step downhill along the sum of the terms."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._rate * schedule(int(self.share * 10_000), 10_000, warmup=300, fall=0.4)
+        self._optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()
+        nn.utils.clip_grad_norm_(self._weights, 2.0)
+        self._optimiser.step()
+        self.step += 1
+        for term, value in terms.items():
+            self._sums[term] = self._sums.get(term, 0.0) + value.item() / ROWS_LOGGED
+        if self.step % ROWS_LOGGED == 0:
+            now = time.monotonic()
+            self._run.log(self.step, phase=self._index, share=self.share, **self._sums, pace=(now - self._logged) / ROWS_LOGGED)
+            self._sums, self._logged = {}, now
 
 
-def own_labels(face: Piece, made: bool) -> NDArray[np.int8]:
-    """Return a face's labels under its own sound: edges left out, and pauses in which the AVA weights see nobody speak taken for pauses."""
-    labels = np.array(face["label"])
-    if not made:
-        pause = (labels == -1) & (face["vad"] < 0.15) & (face["teacher_logits"][:, 0] < 0)
-        labels = np.where(pause, 0, labels).astype(np.int8)
-    return judged(labels)
-
-
-def losses(network: Sync, auxiliary: Auxiliary, batch: Batch, share: float) -> dict[str, Tensor]:
-    """Return the weighted terms of the loss. `share` of the run is over: the teachers' features count most at its beginning."""
-    with torch.autocast("cpu", torch.bfloat16):
-        seen = network.visual(batch.crops.float())
-    seen = seen.float()  # (B, T, 128)
-    faces_count, sounds = batch.labels.shape[:2]
-    heard = network.audio(batch.mfcc.flatten(0, 1))  # (B S, T, 128)
-    logits, lips, voice = network.detector.parts(heard, seen.repeat_interleave(sounds, 0))
-    logits, voice = logits.unflatten(0, (faces_count, sounds)), voice.unflatten(0, (faces_count, sounds))
-    own = batch.labels[:, 0]
-    smooth = batch.labels.clamp(min=0).float() * (1 - 2 * SMOOTHING) + SMOOTHING
-    terms = {
-        "judged": judged_loss(logits, torch.where(batch.labels >= 0, smooth, -1.0)),
-        "lips": 0.3 * masked_loss(auxiliary.lips(seen).squeeze(2), own.clamp(min=0), own >= 0),
-        "ranking": 0.3 * ranking_loss(logits, batch.labels),
-        "contrast": 0.3 * contrast_loss(lips[::sounds], voice[:, 0], voice[:, FOREIGN.start], own),
-        "teachers": 0.4 * masked_loss(logits[:, 0], batch.teacher_speaks, batch.untouched[:, None].expand_as(own)),
-    }
-    off = (auxiliary.teachers(seen) - batch.teacher_visual).square().mean(2) * batch.taught[:, None]
-    terms["features"] = (1.0 if share < 0.35 else 0.3) * off.mean()
-    return terms
-
-
-def train(recipe: Recipe, name: str, start: Path | None = None) -> Path:
-    """Run a recipe and return its folder, in which `checkpoint.pt` holds the mean weights under "mean".
+def train(recipe: Recipe, folder: Path, tracks: Path = TRACKS, portraits: Path = PORTRAITS, start: Path | None = None) -> Path:
+    """Run a recipe and return its checkpoint, which holds the mean weights under "mean".
 
     Args:
         recipe: what to do.
-        name: of the folder under out/training/speaking/runs.
+        folder: of the run.
+        tracks: decoded tracks.
+        portraits: drawn portraits.
         start: a checkpoint whose weights to begin from.
     """
     rng = single_thread(recipe.seed)
-    run = Run(RUNS / name, asdict(recipe), recipe.seed)
-    batches = Batches(recipe, rng)
-    network, auxiliary = Sync(), Auxiliary(256)
+    run = Run(folder, asdict(recipe), recipe.seed)
+    batches = Batches(rng, recipe.portraits, recipe.frozen, recipe.untouched, tracks, portraits)
+    bench = Bench(Clips(tracks), limit=150, every=2)
+    network = build(recipe.network)
     if start is not None:
-        saved = torch.load(start, weights_only=True)
-        network.load_state_dict(saved["network"])
-        auxiliary.load_state_dict(saved["auxiliary"])
+        network.load_state_dict(torch.load(start, weights_only=True)["network"])
     network.visual.to(memory_format=torch.channels_last)
-    mean = Average(network, decay=0.995)
-    optimiser = torch.optim.AdamW([*grouped(network, recipe.decay), *grouped(auxiliary, recipe.decay)], lr=recipe.rate)
-    bench = evaluate.Bench(Clips(TRACKS), limit=150, every=2)
-    sums: dict[str, float] = {}
-    checked = run.seconds
-    saved_at = run.seconds
-    for step in range(recipe.steps):
-        share = max(step / recipe.steps, run.seconds / 60 / recipe.minutes if recipe.minutes else 0.0)
-        if share >= 1:
-            break
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * schedule(int(share * 100_000), 100_000, warmup=1500)
-        began = time.monotonic()
-        batch = batches.draw()
-        drawn = time.monotonic()
-        terms = losses(network.train(), auxiliary, batch, share)
-        optimiser.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 2.0)
-        optimiser.step()
+    network.train()
+    if isinstance(network, Sync):
+        learn_head(run, recipe, network, batches, rng)
+        learn_encoder(run, recipe, network, batches)
+    learn_together(run, recipe, network, batches, bench, rng)
+    return folder / "checkpoint.pt"
+
+
+def learn_head(run: Run, recipe: Recipe, network: Sync, batches: Batches, rng: np.random.Generator) -> None:
+    """Let the head and the audio encoder learn on the teacher's visual features, a little blurred."""
+    phase = Phase(run, recipe, 0, nn.ModuleList([network.audio, network.detector]))
+    while phase.share < 1:
+        length = int(rng.choice(recipe.lengths))
+        batch = batches.heard(recipe.faces(0, length), length)
+        blurred = batch.teacher_visual + IMITATION_ERROR * torch.randn_like(batch.teacher_visual)
+        phase.learn(judgements(network, batch, blurred))
+    run.save(phase.step, network=network.state_dict(), mean=network.state_dict())
+
+
+def learn_encoder(run: Run, recipe: Recipe, network: Sync, batches: Batches) -> None:
+    """Let the visual encoder learn to give the teacher's features."""
+    phase = Phase(run, recipe, 1, network.visual)
+    while phase.share < 1:
+        crops, wanted = batches.imitated(recipe.faces(1, recipe.imitated), recipe.imitated)
+        phase.learn({"features": (see(network, crops) - wanted).square().mean()})
+    run.save(phase.step, network=network.state_dict(), mean=network.state_dict())
+
+
+def learn_together(run: Run, recipe: Recipe, network: nn.Module, batches: Batches, bench: Bench, rng: np.random.Generator) -> None:
+    """Let all parts learn from faces with their sounds; held-out people are looked at now and then, for the log alone."""
+    phase, mean = Phase(run, recipe, 2, network), Average(network, decay=0.99)
+    saved = run.seconds
+    while phase.share < 1:
+        length = int(rng.choice(recipe.lengths))
+        batch = batches.draw(recipe.faces(2, length), length)
+        if isinstance(network, Sync):
+            seen = see(network, batch.crops)
+            off = (seen - batch.teacher_visual).square().mean(2) * batch.taught[:, None]
+            phase.learn({**judgements(network, batch, seen), "features": 0.5 * off.mean()})
+        else:
+            phase.learn(network.losses(batch.crops.float(), batch.mfcc, batch.labels))
         mean.update(network)
-        for term, value in {**{k: v.item() for k, v in terms.items()}, "drawing": drawn - began, "learning": time.monotonic() - drawn}.items():
-            sums[term] = sums.get(term, 0.0) + value / 50
-        if step % 50 == 49:
-            run.log(step + 1, share=share, **sums)
-            sums = {}
-        if run.seconds - saved_at > 180 or step + 1 == recipe.steps:
-            save(run, step + 1, network, auxiliary, mean)
-            saved_at = run.seconds
-        if run.seconds - checked > recipe.check_minutes * 60:
-            run.log(step + 1, **bench.measure(evaluate.in_torch(mean.module)))
-            checked = run.seconds
-    save(run, step + 1, network, auxiliary, mean)
-    run.log(step + 1, **bench.measure(evaluate.in_torch(mean.module)))
-    return run.folder
+        if run.seconds - saved > CHECK_SECONDS or phase.share >= 1:
+            run.save(phase.step, network=network.state_dict(), mean=mean.module.state_dict())
+            run.log(phase.step, **bench.measure(in_torch(mean.module)))
+            network.train()
+            saved = run.seconds
 
 
-def save(run: Run, step: int, network: Sync, auxiliary: Auxiliary, mean: Average) -> None:
-    """Write the run's checkpoint."""
-    run.save(step, network=network.state_dict(), auxiliary=auxiliary.state_dict(), mean=mean.module.state_dict())
+def load(checkpoint: Path, network: str = "sync") -> nn.Module:
+    """Return a network with a run's mean weights, ready to judge."""
+    module = build(network)
+    module.load_state_dict(torch.load(checkpoint, weights_only=True)["mean"])
+    return module.eval()
+
+
+def see(network: Sync, crops: Tensor) -> Tensor:
+    """Return the (B, T, 128) visual features of (B, T, 112, 112) crops, computed in bfloat16 as far as that is safe."""
+    with torch.autocast("cpu", torch.bfloat16):
+        return network.visual(crops.float()).float()
+
+
+def judgements(network: Sync, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
+    """Return the weighted terms of the loss that judge faces with visual features `seen` (B, T, 128) under all their sounds."""
+    faces, sounds = batch.labels.shape[:2]
+    heard = network.audio(batch.mfcc.flatten(0, 1))  # (B S, T, 128)
+    logits, lips, voice = network.detector.parts(heard, seen.repeat_interleave(sounds, 0))
+    logits, voice = logits.unflatten(0, (faces, sounds)), voice.unflatten(0, (faces, sounds))
+    smooth = batch.labels.clamp(min=0).float() * (1 - 2 * SMOOTHING) + SMOOTHING
+    return {
+        "judged": judged_loss(logits, torch.where(batch.labels >= 0, smooth, -1.0)),
+        "ranking": 0.3 * ranking_loss(logits, batch.labels),
+        "contrast": 0.3 * contrast_loss(lips[::sounds], voice[:, 0], voice[:, FOREIGN.start], batch.labels[:, 0]),
+        "teachers": 0.3 * masked_loss(logits[:, 0], batch.teacher_speaks, batch.untouched[:, None].expand_as(batch.teacher_speaks)),
+    }
 
 
 def grouped(module: nn.Module, decay: float) -> list[dict]:
