@@ -154,9 +154,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
     from tasks.plan import ROLES
 
     folders = settings.model_folders()
-    yield Finding(
-        "model folders", "ok" if folders else "wrong", ", ".join(str(folder.path) for folder in folders) or "none is there; set ROLLCALL_MODELS"
-    )
+    yield Finding("model folders", "ok", ", ".join(str(folder.path) for folder in folders))
     for role in ROLES:
         try:
             model = find(role, folders, getattr(settings.models, role))
