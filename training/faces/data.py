@@ -20,7 +20,7 @@ from training.faces.looks import spoil, tint
 from training.faces.loss import Targets
 from training.faces.prepare import MIRRORED_POINTS, Material, read_rgb
 
-SURE, DOUBTFUL = 0.66, 0.2  # teacher's mean score: a face from the first on, background under the second; between them, raised hands and hidden faces
+SURE, DOUBTFUL = 0.66, 0.35  # teacher's mean score: a face from the first on, background under the second; between them, raised hands and hidden faces
 SMALLEST = 11.0  # pixels of the longer side; a smaller face is neither face nor background
 NARROWEST = 8.0  # pixels of the shorter side
 POINTED = 16.0  # pixels of the longer side from which the points are learnt
@@ -29,7 +29,7 @@ ENLARGED = 2.0  # at most, against the stored picture
 COVERED = 0.9, 0.5  # share of the view, along one side at least, that a scene or a track fills: small faces come from crowds and mosaics
 LEVELS = 3  # halved copies of a picture, so that no view is shrunken by more than two at once
 EXCHANGED_APART = 0.07  # of the face's side: how far the points of a face may lie from the chip's, so that only near-frontal faces are exchanged
-SHARES = {"face": 0.42, "big": 0.12, "mosaic": 0.34, "empty": 0.12}
+SHARES = {"face": 0.34, "big": 0.14, "mosaic": 0.32, "empty": 0.2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Crops:
         picture, parts = np.zeros((side, side, 3), np.uint8), []
         for row in range(cells):
             for column in range(cells):
-                part = self._view(x[column + 1] - x[column], y[row + 1] - y[row], rng.choice(["face", "face", "face", "empty"]))
+                part = self._view(x[column + 1] - x[column], y[row + 1] - y[row], rng.choice(["face", "face", "empty"]))
                 self._exchange(part)
                 picture[y[row] : y[row + 1], x[column] : x[column + 1]] = part.picture
                 corner = np.array([x[column], y[row]], np.float32)

@@ -15,6 +15,8 @@ from training.faces.assign import Anchors, assign, iou
 from training.faces.network import Rows
 
 FOCUS = 2.0  # exponent of the quality focal loss
+SCORE_WEIGHT = 2.5
+LEAST_QUALITY = 0.5  # of a face whose box is all wrong: a small face, hard to frame, still scores above what only looks like one
 BOX_WEIGHT = 2.0
 POINT_WEIGHT = 1.0
 POINT_BEND = 0.03  # of the face's side: below it the loss is quadratic
@@ -41,7 +43,7 @@ class Losses(NamedTuple):
     @property
     def total(self) -> Tensor:
         """Return the sum that is minimised."""
-        return self.score + BOX_WEIGHT * self.box + POINT_WEIGHT * self.point
+        return SCORE_WEIGHT * self.score + BOX_WEIGHT * self.box + POINT_WEIGHT * self.point
 
 
 def losses(rows: Rows, targets: Targets, grid: Anchors) -> Losses:
@@ -58,7 +60,7 @@ def losses(rows: Rows, targets: Targets, grid: Anchors) -> Losses:
     boxes = torch.cat([point - distances[:, :2], point + distances[:, 2:]], dim=1)
     wanted = targets.boxes[face]
     quality = torch.zeros_like(rows.scores)
-    quality[picture, anchor] = iou(boxes.detach(), wanted).clamp(0, 1)
+    quality[picture, anchor] = LEAST_QUALITY + (1 - LEAST_QUALITY) * iou(boxes.detach(), wanted)
     side = (wanted[:, 2:] - wanted[:, :2]).amax(dim=1, keepdim=True)
     apart = (offsets - (targets.points[face] - point.repeat(1, 5))) / side
     bent = torch.where(apart.abs() < POINT_BEND, apart.square() / (2 * POINT_BEND), apart.abs() - POINT_BEND / 2)
