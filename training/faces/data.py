@@ -20,7 +20,7 @@ from training.faces.looks import spoil, tint
 from training.faces.loss import Targets
 from training.faces.prepare import MIRRORED_POINTS, Material, read_rgb
 
-SURE, DOUBTFUL = 0.66, 0.35  # teacher's mean score: a face from the first on, background under the second; between them, raised hands and hidden faces
+SURE, DOUBTFUL = 0.66, 0.35  # teacher's mean score: a face from the first, background under the second; between: raised hands, hidden faces
 SMALLEST = 11.0  # pixels of the longer side; a smaller face is neither face nor background
 NARROWEST = 8.0  # pixels of the shorter side
 POINTED = 16.0  # pixels of the longer side from which the points are learnt
