@@ -15,7 +15,7 @@ from asd_core.models.manifest import PARTS, Manifest, Role, packaged_manifests, 
 DEFAULTS: Mapping[Role, tuple[str, ...]] = {
     "detector": ("scrfd_500m_kps", "yunet_n_dynamic", "yunet_s_dynamic", "rollcall_face"),
     "speaking": ("lrasd_ava", "lrasd_talkset", "lightasd_ava", "lightasd_talkset"),
-    "embedder": ("edgeface_xs_512", "edgeface_xxs_512", "mobilefacenet_arcface_128"),
+    "embedder": ("edgeface_xs_512", "edgeface_xxs_512", "mobilefacenet_arcface_128", "rollcall_id"),
     "voice": (),
 }
 

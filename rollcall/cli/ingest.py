@@ -101,8 +101,11 @@ def demo(
     from flows.process_library import process_library
     from infra.settings import ensure_home, load_settings
     from rollcall.cli.progress import shown_progress
+    from tasks.plan import make_plan
 
-    target = folder or ensure_home(load_settings().home) / "demo"
+    settings = load_settings()
+    make_plan(settings)  # a missing network is told before the programmes are made
+    target = folder or ensure_home(settings.home) / "demo"
     with shown_progress() as report:
         programmes = make_programmes(target, on_progress=report)
     with shown_events() as hear:
