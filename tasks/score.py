@@ -21,6 +21,6 @@ SCORE = Stage(
     makes=Scores,
     work=_score,
     after=(STITCH, LISTEN),
-    reads=lambda plan: (plan.options.score, plan.models["speaking"].manifest.calibration),
+    reads=lambda plan: (plan.options.score, plan.models["speaking"].manifest.calibration, plan.models["speaking"].manifest.windows),
     roles=("speaking",),
 )

@@ -70,6 +70,7 @@ class Manifest:
     output: OutputFormat = field(default_factory=OutputFormat)
     thresholds: Mapping[str, float] = field(default_factory=dict)
     calibration: Mapping[str, float] = field(default_factory=dict)
+    windows: tuple[float, ...] = ()  # seconds: in which a speaking network's head judges best; () leaves it to the line
     network: str = ""
     trained_on: str = ""  # in one phrase, with the terms of the material where they are narrower than the licence
     note: str = ""
@@ -106,6 +107,7 @@ def read_manifest(path: Path) -> Manifest:
             files={part: ModelFile(**entry) for part, entry in told.pop("files").items()},
             input=_input_format(told.pop("input")),
             output=OutputFormat(**told.pop("output", {})),
+            windows=tuple(map(float, told.pop("windows", ()))),
             **told,
         )
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,10 @@ from asd_core.timeline import GRID_HZ, MFCC_PER_INSTANT
 ENCODER_REACH = 9  # instants the visual encoder sees on both sides (19 frames); the audio encoder sees 6
 _VISUAL_PIECE = 150  # crops encoded at a time: 300 MB of activations, and 6 % of the work done twice for a block of ten seconds
 _AUDIO_PIECE = 250  # instants of sound encoded at a time
+# Lengths of windows in seconds, each with one vote. Chosen on the training tracks: with LR-ASD's TalkSet weights the six lengths give a
+# diarization error of 9.8 % in scenes of listeners and changing speakers, 6 s alone 12.7 %; with its AVA weights 12.7 % and 13.1 %. All of it
+# costs 3 % of the visual encoder. A network that wants others says so in its manifest.
+WINDOWS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 _BATCH_INSTANTS = 12_800  # instants a batch of windows may hold: 13 MB of features
 
 Progress = Callable[[str, float, float], None]
@@ -50,27 +54,27 @@ class Calibration:
 class ScoreOptions:
     """How the head is moved over a track.
 
-    Chosen on the training tracks: with LR-ASD's TalkSet weights the six lengths give a diarization error of 9.8 % in scenes of listeners and
-    changing speakers, 6 s alone 12.7 %; with its AVA weights 12.7 % and 13.1 %. All of it costs 3 % of the visual encoder.
-
-    windows: lengths in seconds; each has one vote.
+    windows: lengths in seconds; each has one vote. Empty: those of the network.
     overlap: share of a window that the next one covers too, in [0, 1). Without overlap the scores jump where windows meet.
     taper: seconds at both ends of a window over which its vote rises from nothing; there the recurrent layer lacks context.
     """
 
-    windows: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    windows: tuple[float, ...] = ()
     overlap: float = 0.5
     taper: float = 0.2
 
 
 class SpeakingNetwork:
-    """The three parts of a speaking network and its calibration; knows the tensors' names and shapes, and nothing of files."""
+    """The three parts of a speaking network, its calibration and its windows; knows the tensors' names and shapes, and nothing of files."""
 
-    def __init__(self, visual: Network, audio: Network, detector: Network, calibration: Calibration | None = None) -> None:
+    def __init__(
+        self, visual: Network, audio: Network, detector: Network, calibration: Calibration | None = None, windows: tuple[float, ...] = WINDOWS
+    ) -> None:
         self._visual = visual
         self._audio = audio
         self._detector = detector
         self.calibration = calibration or Calibration()
+        self.windows = windows
 
     def visual(self, frames: NDArray[Any]) -> NDArray[np.float32]:
         """Return (B, T, D) features of (B, T, 112, 112) grey crops 0..255, in one run."""
@@ -101,7 +105,7 @@ class SpeakingNetwork:
 
 
 def open_speaking(model: Model, open_network: OpenNetwork) -> SpeakingNetwork:
-    """Return the speaking network of a model's three files, with the calibration of its manifest.
+    """Return the speaking network of a model's three files, with the calibration and the windows of its manifest.
 
     Raises:
         ModelMismatch: the manifest is of another kind of model than this code reads.
@@ -114,6 +118,7 @@ def open_speaking(model: Model, open_network: OpenNetwork) -> SpeakingNetwork:
         open_network(model.paths["audio"]),
         open_network(model.paths["detector"]),
         Calibration(slope=told.get("slope", 1.0), offset=told.get("offset", 0.0)),
+        model.manifest.windows or WINDOWS,
     )
 
 
@@ -217,6 +222,7 @@ def score_tracks(
         ValueError: a track's features do not have one row per instant.
     """
     options = options or ScoreOptions()
+    options = replace(options, windows=options.windows or network.windows)
     for track, features in zip(tracks, visual, strict=True):
         if len(features) != len(track):
             raise ValueError(f"track {track.id}: expected {len(track)} rows of visual features, got {len(features)}")

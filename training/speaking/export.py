@@ -20,9 +20,9 @@ name = "rollcall_sync"
 role = "speaking"
 kind = "sync"
 network = "Rollcall-sync, {parameters} parameters"
-licence = "Apache-2.0"
-commercial = true
-trained_on = "face tracks of public samples and trial recordings, LFW portraits (part academic); distilled from LR-ASD (MIT)"
+licence = "Rollcall weights (asd_core/models/weights/LICENSE)"
+commercial = false
+trained_on = "385 face tracks of public samples and trial recordings, portraits from LFW (part academic terms); teacher LR-ASD"
 source = "training/speaking, {run}"
 {files}
 [input]

@@ -2,7 +2,7 @@
 
 Shape and interface: LR-ASD (Liao et al., IJCV 2025) and the card of NVIDIA's SyncDiscriminator: grey 112 x 112, four MFCC rows an instant,
 separate encoders, gated fusion, a bidirectional GRU of 2 x 64. What is ours: the visual encoder mixes time by shifting channels (TSM, Lin et
-al. 2019, arXiv 1811.08383) inside plain 3 x 3 convolutions, and the head measures how lips and sound go together over one and three seconds
+al. 2019, arXiv 1811.08383) inside plain 3 x 3 convolutions, and the head measures how lips and sound go together over one, three and six seconds
 (`Agreement`), which a network trained on concatenated features learns badly: it comes to ask only "do lips move, is there speech".
 """
 
@@ -159,7 +159,9 @@ class Agreement(nn.Module):
     same with the sound early or late by up to 0.3 s; own sound shows a peak at no delay, a foreign one none.
     """
 
-    def __init__(self, channels: int = 32, windows: tuple[int, ...] = (25, 75), delays: tuple[int, ...] = (-8, -6, -4, -2, 0, 2, 4, 6, 8)) -> None:
+    def __init__(
+        self, channels: int = 32, windows: tuple[int, ...] = (25, 75, 149), delays: tuple[int, ...] = (-8, -6, -4, -2, 0, 2, 4, 6, 8)
+    ) -> None:
         super().__init__()
         self.lips = nn.Linear(DIMENSION, channels)
         self.voice = nn.Linear(DIMENSION, channels)

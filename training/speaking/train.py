@@ -39,12 +39,12 @@ class Recipe:
     network: str = "sync"
     steps: tuple[int, int, int] = (240, 3000, 3000)  # of the head, of the encoder, of both
     minutes: tuple[float, float, float] = (0.0, 0.0, 0.0)  # a phase ends earlier when its time is over, the rate falling in time; 0: no limit
-    instants: tuple[int, int, int] = (1500, 450, 450)  # of faces, a step
-    lengths: tuple[int, ...] = (25, 50, 75, 75, 100, 125, 150)  # of a step's pieces: what the line's windows need
+    instants: tuple[int, int, int] = (1500, 450, 600)  # of faces, a step
+    lengths: tuple[int, ...] = (50, 75, 100, 125, 150, 150, 200)  # of a step's pieces
     imitated: int = 32  # length of the pieces on which the encoder imitates: short, so that a batch holds many people
     rates: tuple[float, float, float] = (2e-3, 2e-3, 7e-4)
     decay: float = 0.05
-    portraits: float = 0.25
+    portraits: float = 0.4  # share of the faces where pieces are no longer than a portrait's clip
     frozen: float = 0.04
     untouched: float = 0.5
     seed: int = 11
@@ -105,7 +105,7 @@ def train(recipe: Recipe, folder: Path, tracks: Path = TRACKS, portraits: Path =
     bench = Bench(Clips(tracks), limit=150, every=2)
     network = build(recipe.network)
     if start is not None:
-        network.load_state_dict(torch.load(start, weights_only=True)["network"])
+        network.load_state_dict(fitting(torch.load(start, weights_only=True)["network"], network.state_dict()), strict=False)
     network.visual.to(memory_format=torch.channels_last)
     network.train()
     if isinstance(network, Sync):
@@ -139,6 +139,7 @@ def learn_together(run: Run, recipe: Recipe, network: nn.Module, batches: Batche
     """Let all parts learn from faces with their sounds; held-out people are looked at now and then, for the log alone."""
     phase, mean = Phase(run, recipe, 2, network), Average(network, decay=0.99)
     saved = run.seconds
+    settle(network)
     while phase.share < 1:
         length = int(rng.choice(recipe.lengths))
         batch = batches.draw(recipe.faces(2, length), length)
@@ -152,8 +153,22 @@ def learn_together(run: Run, recipe: Recipe, network: nn.Module, batches: Batche
         if run.seconds - saved > CHECK_SECONDS or phase.share >= 1:
             run.save(phase.step, network=network.state_dict(), mean=mean.module.state_dict())
             run.log(phase.step, **bench.measure(in_torch(mean.module)))
-            network.train()
+            settle(network)
             saved = run.seconds
+
+
+def fitting(saved: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return those of the saved weights that have a place of their shape: an encoder may begin where another run's ended."""
+    return {name: weight for name, weight in saved.items() if name in wanted and wanted[name].shape == weight.shape}
+
+
+def settle(network: nn.Module) -> None:
+    """Set a network to training, but for the statistics of its normalisation if it is ours: a batch of few long pieces would spoil them."""
+    network.train()
+    if isinstance(network, Sync):
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.eval()
 
 
 def load(checkpoint: Path, network: str = "sync") -> nn.Module:

@@ -161,3 +161,14 @@ def test_another_kind_of_speaking_model_is_refused():
     manifest = Manifest("other", "speaking", "video-only", "MIT", True, {"visual": ModelFile("v.onnx")}, InputFormat("frames", (112, 112)))
     with pytest.raises(ModelMismatch, match="video-only"):
         open_speaking(Model(manifest, {}, ""), lambda path: None)
+
+
+def test_a_network_brings_its_own_windows_unless_others_are_asked_for():
+    speaking, detector = network()
+    speaking.windows = (3.0,)
+    features = [np.zeros((100, 1), np.float16)]
+    score_tracks([track(0, 100)], features, sound(100), speaking)
+    assert {shapes["visual"][1] for shapes in detector.shapes} == {75}
+    detector.shapes.clear()
+    score_tracks([track(0, 100)], features, sound(100), speaking, ScoreOptions(windows=(2.0,)))
+    assert {shapes["visual"][1] for shapes in detector.shapes} == {50}
