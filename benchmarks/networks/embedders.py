@@ -143,11 +143,13 @@ def _means(views: Sequence[tuple[str, str, NDArray[np.float32]]]) -> list[tuple[
 
 def compare_views(views: Sequence[tuple[str, str, NDArray[np.float32]]]) -> dict[str, Any]:
     """Return the marks over all pairs of vectors of different tracks: (person, "clip/track", (K, D)) each."""
-    cosines, same = [np.zeros(0)], [np.zeros(0, np.bool_)]
+    cosines, same, twice = [np.zeros(0)], [np.zeros(0, np.bool_)], set()
     for (person, place, vectors), (other, elsewhere, others) in combinations(views, 2):
         if person == other and place.split("/")[0] == elsewhere.split("/")[0]:
             continue  # one recording: too easy
         products = (vectors @ others.T).ravel()
         cosines.append(products)
         same.append(np.full(len(products), person == other))
-    return _ranked(np.concatenate(cosines), np.concatenate(same))
+        if person == other:
+            twice.add(person)
+    return {**_ranked(np.concatenate(cosines), np.concatenate(same)), "same_people": len(twice)}

@@ -38,9 +38,9 @@ LFW: `pairs.txt` (ten folds, 6,000 pairs; not LFW's own View 2) and `pairsDevTes
 all; of the sure faces the one nearest the centre), align, embed. Accuracy: threshold from the other nine folds, mean and standard error. In brackets
 the cosine at that rate of false accepts.
 """
-CLIP_FACES_HEAD = f"""
-People of the clips. Same pairs are one person in two clips (few people are in two: the pairs are many, the people are not), different pairs are
-different people of one clip or two. Chips as the line keeps them, tracks by `{TRACKS_BY}`; a track's vector is the mean of its chips'.
+CLIP_FACES_HEAD = """
+People of the clips, {people} in all. Same pairs are one person in two clips ({twice} people: the pairs are many, the people are not), different pairs
+are different people of one clip or two. Chips as the line keeps them, tracks by `{by}`; a track's vector is the mean of its chips'.
 """
 PRECISION_HEAD = f"""
 All on the same tracks and crops (the line's, by `{TRACKS_BY}`), scored by the line's `score_tracks`: raw logits, without calibration, competition,
@@ -76,7 +76,9 @@ def section(models: Mapping[str, Sequence[Model]], marks: Mapping[str, Any]) -> 
     if marks["detector"]:
         parts += ["### Detectors", DETECTOR_HEAD, _detectors(marks["detector"]), CLASS_HEAD, _classes(marks["detector"])]
     if marks["lfw"]:
-        parts += ["### Embedders", LFW_HEAD, _lfw(marks), CLIP_FACES_HEAD, _clip_faces(marks["clip_faces"])]
+        faces = next(iter(marks["clip_faces"].values()))
+        clip_faces_head = CLIP_FACES_HEAD.format(people=faces["people"], twice=faces["chips"]["same_people"], by=TRACKS_BY)
+        parts += ["### Embedders", LFW_HEAD, _lfw(marks), clip_faces_head, _clip_faces(marks["clip_faces"])]
     if marks["speaking"]:
         some = next(iter(marks["speaking"].values()))
         told = {name: some["foreign"][name] for name in ("pieces", "people", "pairs")} | {"apart": some["foreign"]["second_off"]["instants"]}

@@ -104,7 +104,7 @@ def test_marks_are_pooled_over_clips():
 def test_one_recording_gives_no_same_pairs_but_different_ones():
     one, other = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
     told = compare_views([("a", "x/t1", one), ("a", "x/t2", one), ("b", "x/t3", other), ("a", "y/t1", one)])
-    assert (told["same"], told["different"]) == (2, 3)
+    assert (told["same"], told["different"], told["same_people"]) == (2, 3, 1)
     assert told["area"] == 1.0
 
 
