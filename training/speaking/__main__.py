@@ -7,6 +7,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from asd_core.models.manifest import WEIGHTS
 from asd_core.models.registry import ModelFolder, find
 from training.run import OUT, SHARED, single_thread
 from training.speaking.baseline import NETWORKS
@@ -35,7 +36,7 @@ def main() -> None:
     exporting = commands.add_parser("export", help="write the three ONNX files and the manifest of a run")
     exporting.add_argument("--name", default="sync", help="of the run")
     judging = commands.add_parser("evaluate", help="measure models and runs on held-out people")
-    judging.add_argument("names", nargs="+", help=f"models of the registry ({NAME}, lrasd_ava) or run:NAME")
+    judging.add_argument("names", nargs="*", default=[NAME, "lrasd_ava"], help=f"models of the registry ({NAME}, lrasd_ava) or run:NAME")
     commands.add_parser("smoke", help="all steps on a few tracks, in half a minute")
     told = parser.parse_args()
     if told.command == "prepare":
@@ -69,7 +70,7 @@ def evaluate(names: list[str]) -> None:
             folder = RUNS / name.removeprefix("run:")
             network = in_torch(load(folder / "checkpoint.pt", json.loads((folder / "config.json").read_text())["config"]["network"]))
         else:
-            network = in_file(find("speaking", [ModelFolder(SHARED / "models")], name))
+            network = in_file(find("speaking", [ModelFolder(WEIGHTS), ModelFolder(SHARED / "models")], name))
         for material, bench in benches.items():
             report({"name": name, "material": material, **bench.measure(network)})
 
