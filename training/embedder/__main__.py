@@ -8,10 +8,14 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from training.embedder.evaluate import compare
 from training.embedder.export import FILE, load, write
+from training.embedder.network import FaceEmbedder
 from training.embedder.prepare import prepare
-from training.embedder.train import Recipe, train
+from training.embedder.settle import few_of_each, settle
+from training.embedder.train import Faces, Recipe, embed, train
 from training.run import OUT, SHARED, single_thread
 
 SEED = 11
@@ -33,7 +37,7 @@ def main() -> None:
     elif told.command == "train":
         train(told.out, told.out / "run", replace(Recipe(), steps=told.steps), SEED)
     elif told.command == "export":
-        _tell(write(load(told.out / "run" / "checkpoint.pt")))
+        _tell(write(settled(load(told.out / "run" / "checkpoint.pt"), told.out)))
     elif told.command == "evaluate":
         _tell(compare(told.out, FILE, told.shared / "models"))
     else:
@@ -46,7 +50,14 @@ def smoke(shared: Path) -> None:
         out = Path(folder)
         prepare(shared, out, shards=1, most=24, seed=SEED)
         network = train(out, out / "run", Recipe(steps=4, made=6, nameless=2, named=8, every=2), SEED)
-        _tell(write(network, out / FILE.name))
+        _tell(write(settled(network, out), out / FILE.name))
+
+
+def settled(network: FaceEmbedder, cache: Path) -> FaceEmbedder:
+    """Return the network as it ships, its last layer settled on the named training faces."""
+    faces = Faces(cache, Recipe())
+    few = few_of_each(faces.people, np.random.default_rng(SEED))
+    return settle(network, embed(network, faces.faces[few]), faces.people[few])
 
 
 def _tell(row: object) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from training.embedder.data import CHIP_SIZE, Chip
 
 CHIP_FACE = 100.0  # size of the face in a chip: a chip shrunk to 28 pixels is a face of 25
-FLIP, SMALL, BLUR, GREY, JPEG, COVER = 0.5, 0.35, 0.12, 0.25, 0.2, 0.1  # how often each happens
+FLIP, SMALL, BLUR, GREY, JPEG, COVER = 0.5, 0.25, 0.08, 0.25, 0.2, 0.08  # how often each happens
 SMALLEST, LARGEST = 12.0, 60.0  # pixels of a face seen from afar
 
 

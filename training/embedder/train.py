@@ -24,7 +24,7 @@ from training.run import Average, Run, schedule, single_thread
 class Recipe:
     """The knobs of a run. The three shares are faces of one batch."""
 
-    steps: int = 6000
+    steps: int = 5200
     made: int = 30
     nameless: int = 4
     named: int = 14
@@ -35,7 +35,7 @@ class Recipe:
     decay: float = 0.05
     adaface: float = 0.05  # weight beside the distillation: with few people, names are soon known by heart
     gentle: int = 2000  # steps over which pictures get as poor as they come
-    fall: float = 0.3
+    fall: float = 0.75  # share of the steps over which the rates fall: a short run learns most while they do
     every: int = 250  # steps between looks at held-out people
 
 
