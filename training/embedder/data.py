@@ -18,6 +18,7 @@ from asd_core.faces.align import CHIP_SIZE, align_matrix
 from asd_core.faces.detect import Detector
 from asd_core.records import Detections
 
+DETECTOR = "yunet_n_dynamic"  # of faces that come in whole pictures
 HELD_OUT_BYTE = 26  # of 256: one person in ten
 SMALLEST_FACE = 24.0  # pixels, longer side: below, the teacher's vector of a nameless face says nothing
 TRACK_FRAMES = 5  # of one speaking track, spread over it: neighbours are one picture

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asd_core.evaluate.verification import tar_at_far, ten_fold
+from asd_core.faces.detect import Detector, open_detector
 from asd_core.faces.embed import Embedder
 from asd_core.models.registry import Model, ModelFolder, find
 from asd_core.models.session import open_session
 from training.embedder.augment import CHIP_FACE
-from training.embedder.data import CHIP_SIZE, Chip
+from training.embedder.data import CHIP_SIZE, DETECTOR, Chip
 
 BESIDE = ("mobilefacenet_arcface_128", "edgeface_xs_512")  # the teacher, and a yardstick that nothing is learnt from
+POSES = (("frontal", 0.0, 0.12), ("half", 0.12, 0.25), ("turned", 0.25, np.inf))  # the nose's shift in eye distances
 FOLDS = 10
 MOST_PICTURES = 10  # of one person: pairs grow with the square
 
@@ -105,11 +107,23 @@ def compare(cache: Path, own: Path, models: Path) -> dict[str, dict[str, dict[st
         out = told["held_out"]
         held_out = HeldOut(told["faces"][out], told["vectors"][out], told["people"][out])
     folders = [ModelFolder(own.parent), ModelFolder(models)]
-    return {name: judged(find("embedder", folders, name), held_out) for name in ("rollcall_id", *BESIDE)}
+    detector = open_detector(find("detector", folders, DETECTOR), open_session, input_size_wh=(128, 128))
+    turned = np.array([turn(face, detector) for face in held_out.faces])
+    return {name: judged(find("embedder", folders, name), held_out, turned) for name in ("rollcall_id", *BESIDE)}
 
 
-def judged(model: Model, held_out: HeldOut) -> dict[str, dict[str, float]]:
-    """Return the rows of one embedder: one per condition, and `length`, how its vectors' length goes with quality."""
+def turn(face: Chip, detector: Detector) -> float:
+    """Return how far a head is turned aside: the nose from between the eyes, in eye distances; 0 from the front, NaN where no face is found."""
+    found = detector.detect(face, top=1, by="centre")
+    if not len(found):
+        return float("nan")
+    left, right, nose = found.landmarks[0][:3]
+    along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
+    return float(abs((nose - (left + right) / 2) @ along) / max(float(np.linalg.norm(right - left)), 1e-6))
+
+
+def judged(model: Model, held_out: HeldOut, turned: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+    """Return the rows of one embedder: one per condition, `pose`, and `falls`, how its vectors' length goes with quality."""
     manifest = replace(model.manifest, output=replace(model.manifest.output, quality="norm"))  # lengths are asked of all, whatever they are worth
     embedder = Embedder(open_session(model.paths["network"]), manifest, model.sha256)
     found = {name: embedder.embed(np.stack([change(face) for face in held_out.faces])) for name, change in CONDITIONS.items()}
@@ -118,7 +132,23 @@ def judged(model: Model, held_out: HeldOut) -> dict[str, dict[str, float]]:
     for name, (vectors, lengths) in found.items():
         rows[name] = verification(sharp, vectors, held_out.people)
         rows[name] |= {"length": float(np.mean(lengths)), "likeness": float((sharp * vectors).sum(axis=1).mean())}
-    return rows | {"falls": falls(found)}
+    return rows | {"falls": falls(found), "pose": by_pose(sharp, held_out.people, turned, rows["sharp"]["cosine_1"])}
+
+
+def by_pose(vectors: NDArray[np.float32], people: NDArray[np.int64], turned: NDArray[np.float64], cosine: float) -> dict[str, float]:
+    """Return by how far the more turned face of a pair is turned the shares of same and of different pairs that reach a cosine, and their numbers."""
+    a, b = np.triu_indices(len(people), 1)
+    same, far = people[a] == people[b], np.maximum(turned[a], turned[b])
+    reached = (vectors @ vectors.T)[a, b] >= cosine
+    told: dict[str, float] = {}
+    for name, low, high in POSES:
+        at = (far >= low) & (far < high)
+        told |= {
+            f"{name} found": float(reached[at & same].mean()),
+            f"{name} false": float(reached[at & ~same].mean()),
+            f"{name} same": int((at & same).sum()),
+        }
+    return told
 
 
 def falls(found: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32] | None]]) -> dict[str, float]:

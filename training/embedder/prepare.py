@@ -16,10 +16,10 @@ from asd_core.faces.detect import Detector, open_detector
 from asd_core.faces.embed import Embedder, open_embedder
 from asd_core.models.registry import ModelFolder, find
 from asd_core.models.session import open_session
-from training.embedder.data import Chip, held_out, named_faces, scene_faces, track_faces
+from training.embedder.data import DETECTOR, Chip, held_out, named_faces, scene_faces, track_faces
 from training.embedder.pool import SHARD, ask, write_shard
 
-TEACHER, DETECTOR = "mobilefacenet_arcface_128", "yunet_n_dynamic"
+TEACHER = "mobilefacenet_arcface_128"
 SAME_PERSON = 0.42  # of the teacher, 1 false match in some 3,000: a nameless face so like somebody kept out is not learnt from
 NAMELESS = -1
 
