@@ -31,9 +31,9 @@ from benchmarks.networks.sounds import STAND_INS
 TRUSTED = ("label", "exact", "hand")
 GIVEN_BOXES = "three_on_stage_msdwild00001"
 CODE = (
-    "asd_core/speech", "asd_core/evaluate/ava.py", "benchmarks/networks/foreign_voices.py", "benchmarks/networks/sounds.py",
-    "benchmarks/networks/measures.py", "benchmarks/networks/speaking.py",
-)  # fmt: skip
+    *(f"asd_core/{name}.py" for name in ("speech/mfcc", "speech/score", "evaluate/ava")),
+    *(f"benchmarks/networks/{name}.py" for name in ("foreign_voices", "sounds", "measures", "speaking")),
+)
 Features = dict[str, tuple[NDArray[np.float16], ...]]  # by clip, per track
 
 
@@ -41,7 +41,7 @@ def measure(model: Model, clips: Sequence[Clip]) -> dict[str, Any]:
     """Return all marks of a speaking network, on the clips in which somebody visible speaks by their truth."""
     clips = [clip for clip in clips if clip.truth["speech"]]
     tracks = digest(*(digest(c.name, c.truth, c.people, c.samples, *(t.boxes for t in c.tracks), *c.crops) for c in clips))
-    key = digest(model.key, tracks, voices.LIST.read_bytes(), code(*CODE))
+    key = digest(model.key, model.manifest.windows, tracks, voices.LIST.read_bytes(), code(*CODE))
     return kept_json(f"speaking.{model.name}", key, lambda: _measure(model, clips))  # type: ignore[no-any-return]
 
 
@@ -53,7 +53,7 @@ def _measure(model: Model, clips: Sequence[Clip]) -> dict[str, Any]:
 
 
 def _features(clip: Clip, model: Model, network: SpeakingNetwork) -> tuple[NDArray[np.float16], ...]:
-    key = digest(model.key, *(digest(crops) for crops in clip.crops), code("asd_core/speech/score.py"))
+    key = digest(model.key, *(digest(crops) for crops in clip.crops))
     stored = kept_arrays(f"{clip.name}.visual_{model.name}", key, lambda: {str(k): network.encode_visual(c) for k, c in enumerate(clip.crops)})
     return tuple(stored[str(k)] for k in range(len(clip.crops)))
 
