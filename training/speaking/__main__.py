@@ -79,7 +79,7 @@ def smoke() -> None:
     """Prepare a few tracks, train each phase and a baseline for two steps, export, compare."""
     folder = OUT / "speaking" / "smoke"
     tracks, portraits = folder / "tracks", folder / "portraits"
-    prepare(tracks, portraits, limit=3, drawn=3)
+    prepare(tracks, portraits, limit=2, drawn=3)
     recipe = Recipe(steps=(2, 2, 2), instants=(50, 64, 50), lengths=(25,))
     checkpoint = train(recipe, folder / "run", tracks, portraits)
     train(Recipe(network="ava-gru", steps=(0, 0, 2), instants=(50, 50, 50), lengths=(25,)), folder / "baseline", tracks, portraits)

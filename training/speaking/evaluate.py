@@ -20,6 +20,7 @@ from asd_core.models.session import open_session
 from asd_core.speech.score import SpeakingNetwork, open_speaking
 from training.speaking.data import Clip, Clips, mfcc_of, score_sound, sound_bands
 from training.speaking.faces import plain
+from training.speaking.network import WINDOWS
 from training.speaking.sounds import Piece, judged, levelled, music, noise, silence
 
 VOICES = 5  # foreign voices a track
@@ -41,7 +42,8 @@ class TorchPart:
 def in_torch(module: nn.Module) -> SpeakingNetwork:
     """Return a trained module as the line's speaking network."""
     module.eval()
-    return SpeakingNetwork(TorchPart(module.visual, "visual"), TorchPart(module.audio, "audio"), TorchPart(module.detector, "score"))
+    parts = TorchPart(module.visual, "visual"), TorchPart(module.audio, "audio"), TorchPart(module.detector, "score")
+    return SpeakingNetwork(*parts, windows=WINDOWS)
 
 
 def in_file(model: Model) -> SpeakingNetwork:

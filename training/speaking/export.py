@@ -10,6 +10,7 @@ import torch
 
 from training.export import WEIGHTS, export, parity
 from training.speaking.evaluate import Bench, calibrated, in_torch
+from training.speaking.network import WINDOWS
 from training.speaking.train import load
 
 NAME = "rollcall_sync"
@@ -24,6 +25,7 @@ licence = "Rollcall weights (asd_core/models/weights/LICENSE)"
 commercial = false
 trained_on = "385 face tracks of public samples and trial recordings, portraits from LFW (part academic terms); teacher LR-ASD"
 source = "training/speaking, {run}"
+windows = {windows}
 {files}
 [input]
 name = "frames"
@@ -100,5 +102,5 @@ def write_manifest(run: str, parameters: int, slope: float, offset: float, folde
         name = f"{NAME}_{part}.onnx"
         digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         files += f'\n[files.{part}]\nfile = "{name}"\nsha256 = "{digest}"\n'
-    text = TEXT.format(parameters=f"{parameters:,}".replace(",", " "), run=run, files=files, slope=slope, offset=offset)
+    text = TEXT.format(parameters=f"{parameters:,}".replace(",", " "), run=run, files=files, slope=slope, offset=offset, windows=list(WINDOWS))
     (manifests / f"{NAME}.toml").write_text(text)
