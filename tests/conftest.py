@@ -1,7 +1,8 @@
 """What all tests share: where material lies, how loudly a skip speaks, and that no test logs an error it did not expect.
 
-Material that is not part of the repository lies in `../shared`. Without it the tests that need it are skipped, with the reason and the
-remedy, and the summary counts them. With it beside the checkout, or with `--require-models`, such a skip is a failure.
+Networks are our own, which come with the package, and programmes are made on the spot (`material.py`). Public models, labelled clips and
+training material are no part of the repository and lie in `../shared`: without it the tests that need them are skipped, with the reason
+and the remedy, and the summary counts them. With it beside the checkout, or with `--require-models`, such a skip is a failure.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 REMEDY = "put the folder `shared` beside this checkout"
 NEEDS_SHARED = {"models", "media", "train"}  # markers
-GIVES_SHARED = {"shared", "models_folder", "model_folders", "media", "train"}  # fixtures
+GIVES_SHARED = {"models_folder", "media", "train"}  # fixtures
 
 
 def pytest_addoption(parser):
@@ -83,33 +84,34 @@ def _folder(name, what):
 
 
 @pytest.fixture(scope="session")
-def shared():
-    """The folder beside the checkout with models, media and training material."""
-    return _folder("", "models and media")
-
-
-@pytest.fixture(scope="session")
 def models_folder():
-    """The folder of model files."""
-    return _folder("models", "the model files")
+    """The folder of public model files."""
+    return _folder("models", "the public models")
 
 
 @pytest.fixture(scope="session")
-def model_folders(models_folder):
-    """The list of folders that `asd_core.models.registry.find` looks in."""
-    from asd_core.models.registry import ModelFolder
+def find_model(request):
+    """A function that gives the model of a role by name: one of ours, or a public one where those are."""
+    from asd_core.models.manifest import WEIGHTS
+    from asd_core.models.registry import ModelFolder, find
 
-    return [ModelFolder(models_folder, any_licence=True)]
+    def found(role, name):
+        return find(role, [ModelFolder(WEIGHTS if name.startswith("rollcall_") else request.getfixturevalue("models_folder"))], name)
+
+    return found
 
 
-@pytest.fixture(scope="session")
-def networks(model_folders):
-    """The opened networks of all roles, the defaults of the registry."""
+@pytest.fixture(scope="session", params=["ours", pytest.param("public", marks=pytest.mark.models)])
+def networks(request):
+    """The opened networks of all roles: ours, and the registry's choice among the public ones."""
     from asd_core.analysis import open_networks
-    from asd_core.models.registry import find
+    from asd_core.models.manifest import WEIGHTS
+    from asd_core.models.registry import ModelFolder, find
     from asd_core.models.session import open_session
+    from tests.material import OUR_MODELS
 
-    return open_networks({role: find(role, model_folders) for role in ("detector", "speaking", "embedder")}, open_session)
+    folder = WEIGHTS if request.param == "ours" else request.getfixturevalue("models_folder")
+    return open_networks({role: find(role, [ModelFolder(folder)]) for role in OUR_MODELS}, open_session)
 
 
 @pytest.fixture(scope="session")
@@ -130,3 +132,13 @@ def programmes():
     from asd_core.demo.programmes import make_programmes
 
     return make_programmes(ROOT / "out" / "demo-programmes")
+
+
+@pytest.fixture(scope="session")
+def films(programmes):
+    """A function that gives the paths of made films by name: the short ones of `material.py` and the demo's; made once, kept in out/."""
+    from tests.material import make_films
+
+    short = make_films(ROOT / "out" / "short-films")
+    known = {path.name: path for path in (*short.glob("*.mp4"), *(programme.path for programme in programmes))}
+    return lambda *names: [known[name] for name in names]

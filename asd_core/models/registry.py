@@ -14,7 +14,7 @@ from asd_core.models.manifest import PARTS, Manifest, Role, packaged_manifests, 
 # so are always there: they stand last and serve where nothing better was put (docs/decisions/0006).
 DEFAULTS: Mapping[Role, tuple[str, ...]] = {
     "detector": ("scrfd_500m_kps", "yunet_n_dynamic", "yunet_s_dynamic", "rollcall_face"),
-    "speaking": ("lrasd_ava", "lrasd_talkset", "lightasd_ava", "lightasd_talkset"),
+    "speaking": ("lrasd_ava", "lrasd_talkset", "lightasd_ava", "lightasd_talkset", "rollcall_sync"),
     "embedder": ("edgeface_xs_512", "edgeface_xxs_512", "mobilefacenet_arcface_128", "rollcall_id"),
     "voice": (),
 }

@@ -7,17 +7,16 @@ import pytest
 from asd_core.errors import ModelMismatch
 from asd_core.faces.detect import open_detector
 from asd_core.geometry import box_iou
-from asd_core.models.registry import ModelFolder, find
 from asd_core.models.session import open_session
-
-pytestmark = pytest.mark.models
 
 PHOTO_BOX = np.array([[180, 58, 272, 179]], np.float32)  # the face of skimage's astronaut, between the recorded boxes of both kinds
 
 
-@pytest.fixture(scope="module", params=["scrfd_500m_kps", "yunet_n_dynamic"])
-def detector(request, models_folder):
-    return open_detector(find("detector", [ModelFolder(models_folder)], request.param), open_session)
+@pytest.fixture(
+    scope="module", params=["rollcall_face", *(pytest.param(name, marks=pytest.mark.models) for name in ("scrfd_500m_kps", "yunet_n_dynamic"))]
+)
+def detector(request, find_model):
+    return open_detector(find_model("detector", request.param), open_session)
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +89,10 @@ def test_the_given_picture_is_not_changed(detector, astronaut):
     assert (astronaut == before).all()
 
 
-def test_a_close_up_is_found_by_a_second_look(models_folder, astronaut):
+@pytest.mark.models
+def test_a_close_up_is_found_by_a_second_look(find_model, astronaut):
     """A face twice as tall as the picture: one pass of SCRFD does not see it."""
-    model = find("detector", [ModelFolder(models_folder)], "scrfd_500m_kps")
+    model = find_model("detector", "scrfd_500m_kps")
     matrix = np.array([[5.0, 0, -226 * 5 + 320], [0, 5.0, -119 * 5 + 180]])
     picture = cv2.warpAffine(astronaut, matrix, (640, 360))
     once, twice = open_detector(model, open_session, second_look=False), open_detector(model, open_session, second_look=True)
@@ -100,9 +100,12 @@ def test_a_close_up_is_found_by_a_second_look(models_folder, astronaut):
     assert len(standing(twice.detect(picture), twice)) == 1
 
 
-def test_a_size_that_the_file_does_not_take_is_refused(models_folder):
-    fixed = find("detector", [ModelFolder(models_folder)], "face_detection_yunet_2023mar")
-    with pytest.raises(ModelMismatch, match="640"):
-        open_detector(fixed, open_session, input_size_wh=(320, 320))
+def test_a_size_that_no_file_takes_is_refused(find_model):
     with pytest.raises(ModelMismatch, match="multiples of 32"):
-        open_detector(find("detector", [ModelFolder(models_folder)], "yunet_n_dynamic"), open_session, input_size_wh=(640, 360))
+        open_detector(find_model("detector", "rollcall_face"), open_session, input_size_wh=(640, 360))
+
+
+@pytest.mark.models
+def test_a_size_that_the_file_does_not_take_is_refused(find_model):
+    with pytest.raises(ModelMismatch, match="640"):
+        open_detector(find_model("detector", "face_detection_yunet_2023mar"), open_session, input_size_wh=(320, 320))

@@ -11,20 +11,21 @@ import pytest
 from infra import orchestrate
 from infra.settings import child_environment, ensure_home
 from tests.flow import libraries
-from tests.flow.libraries import SHORT_CLIPS, content, differences, folder_of_clips
+from tests.flow.libraries import content, differences
+from tests.material import SHORT_FILMS, folder_of
 
-pytestmark = [pytest.mark.models, pytest.mark.media, pytest.mark.service]
+pytestmark = pytest.mark.service
 
 POINTS = [
     ("probe", "during"), ("look", "before"), ("look", "during"), ("listen", "during"), ("stitch", "after"), ("score", "before"), ("embed", "after"),
     ("decide", "after"), ("group", "before"), ("identify", "before"), ("identify", "after"), ("publish", "after"),
     ("score", "after"),
-]  # fmt: skip  # identify stands inside the publishing transaction; the last point lies in the second clip
+]  # fmt: skip  # identify stands inside the publishing transaction; the last point lies in the second film
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, media):
-    return folder_of_clips(tmp_path_factory.mktemp("killed") / "media", media, *SHORT_CLIPS)
+def folder(tmp_path_factory, films):
+    return folder_of(tmp_path_factory.mktemp("killed") / "media", *films(*SHORT_FILMS))
 
 
 @pytest.fixture(scope="module")

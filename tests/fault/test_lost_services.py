@@ -13,11 +13,12 @@ import pytest
 
 from infra.settings import child_environment
 from tests.flow import libraries
-from tests.flow.libraries import SHORT_CLIPS, content, folder_of_clips
+from tests.flow.libraries import content
+from tests.material import LONG_FILM, OUR_MODELS, SHORT_FILMS, folder_of
 
-pytestmark = [pytest.mark.models, pytest.mark.media, pytest.mark.service, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(240)]
 
-CLIPS = (*SHORT_CLIPS, "sitcom_group_friends.mp4")
+OURS = {f"ROLLCALL_MODELS__{role.upper()}": name for role, name in OUR_MODELS.items()}
 COMMAND = [sys.executable, "-c", "from rollcall.cli import main; main()", "ingest", "--workers", "2"]
 
 
@@ -27,13 +28,13 @@ def home(tmp_path):
 
 
 @pytest.fixture
-def folder(tmp_path, media):
-    return folder_of_clips(tmp_path / "media", media, *CLIPS)
+def folder(tmp_path, films):
+    return folder_of(tmp_path / "media", *films(*SHORT_FILMS, LONG_FILM))
 
 
 def ingest(home, folder, *options):
     return subprocess.Popen(
-        [*COMMAND, *options, str(folder)], cwd=libraries.ROOT, env=child_environment() | {"ROLLCALL_HOME": str(home)},
+        [*COMMAND, *options, str(folder)], cwd=libraries.ROOT, env=child_environment() | OURS | {"ROLLCALL_HOME": str(home)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 

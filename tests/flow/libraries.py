@@ -1,10 +1,9 @@
-"""Small libraries for tests: a folder of short real clips, runs in processes of their own, and what a home then holds."""
+"""Small libraries for tests: runs in processes of their own, on our networks, and what a home then holds."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -13,23 +12,20 @@ from pathlib import Path
 from infra.catalog.snapshot import snapshot
 from infra.settings import child_environment, load_settings
 from infra.wiring import open_catalog
+from tests.material import OUR_MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT_CLIPS = ("drama_zh_two_back_of_head_338.mp4", "film_bw_1940_office_women.mp4")  # 5 and 6 s
-
-
-def folder_of_clips(folder, media, *names):
-    """Copy clips into a folder, old enough to have settled."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        shutil.copyfile(media / "clips" / name, folder / name)
-        os.utime(folder / name, (1e9, 1e9))
-    return folder
 
 
 def start(home, *paths, kill=None, settings=None, **options):
     """Start a run in a process of its own."""
-    told = {"home": str(home), "paths": [str(path) for path in paths], "kill": kill, "options": options, "settings": settings or {}}
+    told = {
+        "home": str(home),
+        "paths": [str(path) for path in paths],
+        "kill": kill,
+        "options": options,
+        "settings": {"models": OUR_MODELS, **(settings or {})},
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "tests.flow.driver", json.dumps(told)],
         cwd=ROOT, env=child_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,

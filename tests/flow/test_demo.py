@@ -6,7 +6,7 @@ from asd_core.analysis import analyse_clip
 from asd_core.demo.scorecard import scorecard, verdict
 from rollcall.api.document import document
 
-pytestmark = [pytest.mark.models, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from asd_core.media.probe import probe
 from asd_core.records import Span
 from asd_core.stitch import stitch
 
-pytestmark = [pytest.mark.models, pytest.mark.media]
+pytestmark = pytest.mark.media
 
 
 def on_screen(analysis):

@@ -1,4 +1,4 @@
-"""A library of short real clips: directly and through Prefect, again, changed, beside bad files, interrupted."""
+"""A library of short films: directly and through Prefect, again, changed, beside bad files, interrupted."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from infra.settings import child_environment, ensure_home, load_settings
 from tasks.runner import Orchestrated
 from tasks.stage import Retry
 from tests.flow import libraries
-from tests.flow.libraries import SHORT_CLIPS, content, differences, folder_of_clips
+from tests.flow.libraries import content, differences
+from tests.material import LONG_FILM, OUR_MODELS, SHORT_FILMS, folder_of
 
-pytestmark = [pytest.mark.models, pytest.mark.media, pytest.mark.service]
+pytestmark = pytest.mark.service
 
 
 def settings_of(home, **told):
-    return load_settings(home=home, **told)
+    return load_settings(home=home, models=OUR_MODELS, **told)
 
 
 def of_stages(events, outcome):
@@ -31,11 +32,11 @@ def of_stages(events, outcome):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, media):
-    """Two short clips, one of them twice, a text file with a film's ending, and a text file."""
-    folder = folder_of_clips(tmp_path_factory.mktemp("library") / "media", media, *SHORT_CLIPS)
+def folder(tmp_path_factory, films):
+    """Two short films, one of them twice, a text file with a film's ending, and a text file."""
+    folder = folder_of(tmp_path_factory.mktemp("library") / "media", *films(*SHORT_FILMS))
     (folder / "season").mkdir()
-    shutil.copy2(folder / SHORT_CLIPS[0], folder / "season" / "again.mp4")
+    shutil.copy2(folder / SHORT_FILMS[0], folder / "season" / "again.mp4")
     (folder / "broken.mp4").write_text("this is no film")
     (folder / "notes.txt").write_text("notes")
     for file in folder.rglob("*.*"):
@@ -65,7 +66,7 @@ def orchestrated(folder, tmp_path_factory):
 def test_every_file_has_its_end(directly):
     _, _, summary = directly
     assert {one.name: one.state for one in summary.results} == {
-        SHORT_CLIPS[0]: "done", SHORT_CLIPS[1]: "done", "season/again.mp4": "skipped", "broken.mp4": "quarantined",
+        SHORT_FILMS[0]: "done", SHORT_FILMS[1]: "done", "season/again.mp4": "skipped", "broken.mp4": "quarantined",
     }  # fmt: skip
     (bad,) = summary.failed
     assert bad.reason and "\n" not in bad.reason
@@ -79,8 +80,8 @@ def test_prefect_and_direct_give_the_same_library(directly, orchestrated):
 def test_runs_and_stages_are_seen_in_prefects_api(orchestrated):
     _, _, _, flows, tasks = orchestrated
     states = {run["name"]: run["state_name"] for run in flows}
-    assert states == {"ingest library": "Completed", SHORT_CLIPS[0]: "Completed", SHORT_CLIPS[1]: "Completed", "broken.mp4": "Failed"}
-    of_film = {run["id"] for run in flows if run["name"] == SHORT_CLIPS[0]}
+    assert states == {"ingest library": "Completed", SHORT_FILMS[0]: "Completed", SHORT_FILMS[1]: "Completed", "broken.mp4": "Failed"}
+    of_film = {run["id"] for run in flows if run["name"] == SHORT_FILMS[0]}
     stages = {run["name"]: run["state_name"] for run in tasks if run["flow_run_id"] in of_film}
     assert stages == dict.fromkeys(
         ["probe", "look 0-0", "listen", "stitch", "score", "embed", "decide", "group", "identify", "publish"], "Completed"
@@ -103,7 +104,7 @@ def test_a_changed_threshold_repeats_only_what_reads_it(directly, folder):
     events = []
     told = settings_of(home, decide={"price": 5.5})
     summary = process_library([folder], direct=True, on_event=events.append, settings=told)
-    assert {one.state for one in summary.results if one.name in SHORT_CLIPS} == {"done"}
+    assert {one.state for one in summary.results if one.name in SHORT_FILMS} == {"done"}
     assert of_stages(events, "made") == ["decide", "identify", "publish"]
     assert "look" not in of_stages(events, "cached")
     process_library([folder], direct=True, settings=settings_of(home))  # as it was, for the tests that follow
@@ -136,8 +137,8 @@ def test_a_folder_without_media_is_said_to_be_one(directly, tmp_path):
 
 
 @pytest.mark.logs_errors
-def test_a_bug_is_no_mark_on_the_file(media, tmp_path):
-    folder = folder_of_clips(tmp_path / "media", media, SHORT_CLIPS[0])
+def test_a_bug_is_no_mark_on_the_file(films, tmp_path):
+    folder = folder_of(tmp_path / "media", *films(SHORT_FILMS[0]))
 
     def broken(event):
         if event.kind == "stage" and event.stage == "probe":
@@ -182,8 +183,8 @@ def test_prefect_retries_transient_errors_only(tmp_path):
 
 
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "prefect"])
-def test_ctrl_c_leaves_nothing_running_and_nothing_half(media, tmp_path, direct):
-    home, folder = tmp_path / "home", folder_of_clips(tmp_path / "media", media, *SHORT_CLIPS, "sitcom_group_friends.mp4")
+def test_ctrl_c_leaves_nothing_running_and_nothing_half(films, tmp_path, direct):
+    home, folder = tmp_path / "home", folder_of(tmp_path / "media", *films(*SHORT_FILMS, LONG_FILM))
     process = libraries.start(home, folder, direct=direct, workers=2)
     for line in process.stdout:
         if '"kind": "progress"' in line and '"look"' in line:
@@ -200,9 +201,9 @@ def test_ctrl_c_leaves_nothing_running_and_nothing_half(media, tmp_path, direct)
     assert code == 0 and {state for state, *_ in events[-1]["states"].values()} <= {"done", "skipped"}
 
 
-def test_two_commands_share_one_server(media, tmp_path):
+def test_two_commands_share_one_server(films, tmp_path):
     home = tmp_path / "home"
-    folders = [folder_of_clips(tmp_path / str(n), media, name) for n, name in enumerate(SHORT_CLIPS)]
+    folders = [folder_of(tmp_path / str(n), *films(name)) for n, name in enumerate(SHORT_FILMS)]
     both = [libraries.start(home, folder, workers=1) for folder in folders]
     ended = [libraries.finish(process) for process in both]
     assert [code for code, _ in ended] == [0, 0]

@@ -28,7 +28,6 @@ def answers(networks, media):
     return {name: answer_of(analyse_clip(media / "clips" / "derived" / name, networks)) for name in (BASE, *SAMPLE)}
 
 
-@pytest.mark.models
 @pytest.mark.media
 def test_the_same_picture_and_sound_give_the_same_turns(answers):
     differences = {name: compare(answers[BASE], answers[name]) for name in SAMPLE}
@@ -38,7 +37,6 @@ def test_the_same_picture_and_sound_give_the_same_turns(answers):
     assert near / edges >= WANTED, differences
 
 
-@pytest.mark.models
 @pytest.mark.media
 def test_faces_stand_where_they_stood(answers):
     assert {name: iou for name in SAMPLE if (iou := worst_face(answers[BASE], answers[name])) < 0.9} == {}

@@ -8,23 +8,17 @@ import av
 import numpy as np
 import pytest
 
-from asd_core.models.registry import find
 from asd_core.models.session import open_session
 from asd_core.records import Track
 from asd_core.speech.listen import listen
 from asd_core.speech.score import open_speaking, score_tracks
 
-MODELS = ["lrasd_ava", "lrasd_talkset"]
+PUBLIC = [pytest.param(name, marks=pytest.mark.models) for name in ("lrasd_ava", "lrasd_talkset")]
 
 
-@pytest.fixture(scope="module", params=MODELS)
-def speaking(request, model_folders):
-    return request.param, open_speaking(find("speaking", model_folders, request.param), open_session)
-
-
-@pytest.mark.models
-def test_the_three_parts_give_the_recorded_numbers(speaking, models_folder):
-    name, network = speaking
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_three_parts_give_the_recorded_numbers(name, find_model, models_folder):
+    network = open_speaking(find_model("speaking", name), open_session)
     golden = json.loads((models_folder / "golden.json").read_text())["speaking"][name]
     visual = network.visual(np.random.RandomState(0).randint(0, 256, (1, 50, 112, 112)))
     audio = network.audio(np.random.RandomState(1).randn(1, 200, 13) * 8)
@@ -50,10 +44,10 @@ def piece_of_a_talker(train):
     return np.stack(frames[:230]), np.concatenate(samples)[: 230 * 640]
 
 
-@pytest.mark.models
 @pytest.mark.train
-def test_a_shift_of_half_a_second_hardly_changes_logits(speaking, train):
-    _, network = speaking
+@pytest.mark.parametrize("name", ["rollcall_sync", *PUBLIC])
+def test_a_shift_of_half_a_second_hardly_changes_logits(name, find_model, train):
+    network = open_speaking(find_model("speaking", name), open_session)
     crops, samples = piece_of_a_talker(train)
     visual = network.encode_visual(crops)
 
