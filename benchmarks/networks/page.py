@@ -55,7 +55,7 @@ FOREIGN_HEAD = """
 programmes; each picture with its own sound and with the other's, at the instants at which both are voiced (voice detector at least {voiced}, and by
 the truth the person speaks alone). Pairs, seed ({seed}) and rules are committed: `benchmarks/networks/foreign_voices.json` and `.py`. Both sounds of
 a pair are cut at the same edges, scaled to the same level and meet both pictures, so sound alone or picture alone gives 0.5 by construction; the
-control (picture features replaced by their mean) shows it. Nearly all of these people are men, so sex gives little away; language and room may.
+control (picture features replaced by their mean) shows it. All of these people are men, so sex gives nothing away; language and room may.
 "Within" is the mean over pairs of the area within one picture. "A second off" pairs stretches of one person a second apart instead ({apart}
 instants): the same voice, sex, language and room, so that only time tells right from wrong.
 """
@@ -243,7 +243,7 @@ def _cost(models: Mapping[str, Sequence[Model]], costs: Mapping[str, Any]) -> st
     rows = []
     for name, told in costs.items():
         parts = list(told["parts"].values())
-        operations = "; ".join(f"{part['operations'] / 1e6:.4g} a {part['item']}" for part in parts)
+        operations = "; ".join(f"{part['operations'] / 1e6:.4g} per {part['item']}" for part in parts)
         times = "; ".join(f"{1000 * part['seconds']:.3g}" for part in parts)
         size = f"{told['bytes'] / 1e6:.2f} MB"
         rows.append([_name(name), role_of.get(name, "reference"), f"{told['parameters']:,}", size, operations, times, told["licence"]])
