@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed: uv pip install 'rollcall[train]'")
+torch = pytest.importorskip("torch", reason="needs PyTorch: make train-setup")
 
 from benchmarks import calibrate_embedder  # noqa: E402
 from training.embedder.augment import seen  # noqa: E402

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
+torch = pytest.importorskip("torch", reason="needs PyTorch: make train-setup")
 
 from training.faces import data  # noqa: E402
 from training.faces.data import Crops  # noqa: E402

@@ -18,7 +18,7 @@ OUTPUTS = [f"{kind}_{stride}" for kind in ("score", "distance", "offset") for st
 
 
 def test_losses_fall_on_one_picture() -> None:
-    torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
+    torch = pytest.importorskip("torch", reason="needs PyTorch: make train-setup")
     from training.faces.assign import anchors
     from training.faces.loss import Targets, losses
     from training.faces.network import FaceNetwork
@@ -43,7 +43,7 @@ def test_losses_fall_on_one_picture() -> None:
 
 
 def test_the_file_computes_what_was_trained(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
+    torch = pytest.importorskip("torch", reason="needs PyTorch: make train-setup")
     from training.faces.export import LARGEST_DIFFERENCE, export
     from training.faces.network import FaceNetwork
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
+torch = pytest.importorskip("torch", reason="needs PyTorch: make train-setup")
 
 from asd_core.faces.scrfd import decode_scrfd  # noqa: E402
 from training.faces.assign import anchors, assign, iou  # noqa: E402

@@ -2,7 +2,7 @@
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training comes with the `train` extra")
+torch = pytest.importorskip("torch", reason="needs PyTorch: make train-setup")
 
 from asd_core.speech.score import ENCODER_REACH  # noqa: E402
 from training.speaking.baseline import NETWORKS, TwoTowers, build  # noqa: E402

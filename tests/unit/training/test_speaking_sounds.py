@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="training comes with the `train` extra")
+pytest.importorskip("torch", reason="needs PyTorch: make train-setup")
 
 from asd_core.speech.mfcc import mfcc_rows
 from training.speaking.data import SAMPLES, Clips, Writer, mfcc_of, sound_bands
