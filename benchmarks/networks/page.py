@@ -66,7 +66,7 @@ by code in its place: share of instants with a raw logit above 0, no gate before
 COST_HEAD = """
 Parameters and operations (two a multiply-add; convolutions, matrix products, recurrent layers) are counted from the files. Time is processor time of
 one thread, the least of several runs in turn, of the network alone. A picture is 640 x 384; a chip one face, in batches of 8; a face-frame one crop,
-in runs of 150. The head is counted per instant of one window; the line runs it over each instant in about a dozen.
+in runs of 150. The head is counted per instant of one window; the line runs it over each instant in two (ours) to a dozen windows.
 """
 
 
