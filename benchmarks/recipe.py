@@ -61,21 +61,13 @@ class RecipeTrack:
         return [((self.first + a) / RATE, (self.first + b) / RATE) for a, b in zip(starts, ends, strict=True)]
 
 
-def run_recipe(path: Path, networks: Any, *, square: int | None = None) -> list[RecipeTrack]:
-    """Return the tracks of a file with their scores. No picture: no tracks.
-
-    Args:
-        path: the file.
-        networks: an `asd_core.analysis.Networks`.
-        square: side of the square canvas that every picture enters the detector on; None: the detector's own size, as ours has it.
-    """
+def run_recipe(path: Path, networks: Any) -> list[RecipeTrack]:
+    """Return the tracks of a file with their scores; `networks` is an `asd_core.analysis.Networks`. No picture: no tracks."""
     info = probe(path)
     if info.video is None:
         return []
     detector = copy.copy(networks.detector)
     detector.second_look = False  # ours, not the recipe's
-    if square is not None:
-        detector.input_size_wh = (square, square)
     faces, cuts, before = [], [0], None
     cut_at = 0
     for number, picture in enumerate(frames_at_25(path, info)):
@@ -84,7 +76,7 @@ def run_recipe(path: Path, networks: Any, *, square: int | None = None) -> list[
             cuts.append(number)
             cut_at = number
         before = content
-        found = detector.detect(picture if square is None else _letterboxed(picture))
+        found = detector.detect(picture)
         faces.append([(number, box) for box, score in zip(found.boxes, found.scores, strict=True) if score >= detector.score_threshold])
     edges = [*cuts, len(faces)]
     linked = [track for a, b in pairwise(edges) for track in link(faces[a:b])]
@@ -94,12 +86,6 @@ def run_recipe(path: Path, networks: Any, *, square: int | None = None) -> list[
         RecipeTrack(first, boxes, score(crop, samples[first * 640 : (first + len(boxes)) * 640], networks.speaking))
         for (first, boxes), crop in zip(linked, crops, strict=True)
     ]
-
-
-def _letterboxed(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = picture.shape[:2]
-    side = max(height, width)
-    return np.asarray(cv2.copyMakeBorder(picture, 0, side - height, 0, side - width, cv2.BORDER_CONSTANT), np.uint8)
 
 
 def frames_at_25(path: Path, info: MediaInfo) -> Iterator[NDArray[np.uint8]]:
