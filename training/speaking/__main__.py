@@ -46,7 +46,9 @@ def main() -> None:
         train(recipe, RUNS / (told.name or told.network), start=told.start)
     elif told.command == "export":
         single_thread(0)
-        report(ship(RUNS / told.name / "checkpoint.pt", Bench(Clips(TRACKS)), f"run {told.name}"))
+        folder = RUNS / told.name
+        made = json.loads((folder / "config.json").read_text())
+        report(ship(folder / "checkpoint.pt", Bench(Clips(TRACKS)), f"run {made['digest']} of {made['commit']}"))
     elif told.command == "evaluate":
         single_thread(0)
         evaluate(told.names)

@@ -25,6 +25,7 @@ from training.speaking.sounds import Piece, judged, levelled, music, noise, sile
 
 VOICES = 5  # foreign voices a track
 SEED = 1911
+FOREIGN_WEIGHT = 0.25  # of a foreign voice over moving lips beside own speech: most who listen keep their lips shut
 
 
 class TorchPart:
@@ -111,6 +112,24 @@ class Bench:
         told["error"] = float(np.mean((np.concatenate(own) > 0)[np.concatenate(labels) >= 0] != np.concatenate(labels)[np.concatenate(labels) >= 0]))
         return told
 
+    def calibration(self, network: SpeakingNetwork) -> tuple[float, float]:
+        """Return slope and offset that make probabilities of a network's logits, foreign voices counted as often as they are met."""
+        visual = [network.encode_visual(crops) for crops in self._crops]
+        own, labels = self.own_logits(network, visual)
+        foreign = []
+        for seen, label, voices in zip(visual, labels, self._foreign, strict=True):
+            for mfcc, heard in voices[:2]:
+                spoken = (label[: len(heard)] == 1) & (heard >= 0.5)
+                foreign.append(self._score(network, seen[: len(heard)], mfcc)[spoken])
+        logits, known = np.concatenate(own), np.concatenate(labels)
+        others = np.concatenate(foreign)
+        weight = FOREIGN_WEIGHT * np.sum(known == 1) / max(1, len(others))
+        return calibrated(
+            np.concatenate([logits[known >= 0], others]),
+            np.concatenate([known[known >= 0], np.zeros(len(others), np.int8)]),
+            np.concatenate([np.ones(np.sum(known >= 0)), np.full(len(others), weight)]),
+        )
+
     def own_logits(self, network: SpeakingNetwork, visual: Sequence[NDArray] | None = None) -> tuple[list[NDArray], list[NDArray]]:
         """Return per track the logits under its own sound, and its labels with soft edges left out."""
         visual = visual or [network.encode_visual(crops) for crops in self._crops]
@@ -143,13 +162,12 @@ def average_precision(scores: NDArray, labels: NDArray) -> float:
     return float(precision[right].mean())
 
 
-def calibrated(logits: NDArray, labels: NDArray) -> tuple[float, float]:
+def calibrated(logits: NDArray, labels: NDArray, weights: NDArray) -> tuple[float, float]:
     """Return slope and offset of the logistic curve that fits labels 1 and 0 best, found by Newton's steps."""
-    known = labels >= 0
-    x, y = np.column_stack([logits[known], np.ones(known.sum())]).astype(np.float64), labels[known]
+    x = np.column_stack([logits, np.ones(len(logits))]).astype(np.float64)
     fit = np.array([1.0, 0.0])
     for _ in range(30):
         p = 1 / (1 + np.exp(-x @ fit))
-        curvature = (x * (p * (1 - p))[:, None]).T @ x + 1e-6 * np.eye(2)
-        fit += np.linalg.solve(curvature, x.T @ (y - p))
+        curvature = (x * (weights * p * (1 - p))[:, None]).T @ x + 1e-6 * np.eye(2)
+        fit += np.linalg.solve(curvature, x.T @ (weights * (labels - p)))
     return float(fit[0]), float(fit[1])

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from training.export import WEIGHTS, export, parity
-from training.speaking.evaluate import Bench, calibrated, in_torch
+from training.speaking.evaluate import Bench, in_torch
 from training.speaking.network import WINDOWS
 from training.speaking.train import load
 
@@ -47,19 +46,19 @@ offset = {offset:.2f}
 
 
 def ship(checkpoint: Path, bench: Bench, run: str, folder: Path = WEIGHTS, manifests: Path = MANIFESTS) -> dict[str, float]:
-    """Export a run's network with its logit centred on held-out people, write its manifest, and return what was found on the way.
+    """Export a run's network, write its manifest with a calibration on held-out people, and return what was found on the way.
 
     Raises:
         ValueError: a file does not say the same as the module.
     """
     module = load(checkpoint)
-    slope = centre(module, bench)
+    slope, offset = bench.calibration(in_torch(module))
     differences = export_sync(module, folder)
     if max(differences.values()) > LARGEST_DIFFERENCE:
         raise ValueError(f"files differ from the module by {differences}, expected at most {LARGEST_DIFFERENCE}")
     parameters = sum(weight.numel() for weight in module.parameters())
-    write_manifest(run, parameters, slope, 0.0, folder, manifests)
-    return {"parameters": parameters, "slope": slope, **differences}
+    write_manifest(run, parameters, slope, offset, folder, manifests)
+    return {"parameters": parameters, "slope": slope, "offset": offset, **differences}
 
 
 def export_sync(module: torch.nn.Module, folder: Path = WEIGHTS) -> dict[str, float]:
@@ -84,15 +83,6 @@ def export_sync(module: torch.nn.Module, folder: Path = WEIGHTS) -> dict[str, fl
             for name, difference in parity(network, path, fed).items():
                 differences[name] = max(differences.get(name, 0.0), difference)
     return differences
-
-
-def centre(module: torch.nn.Module, bench: Bench) -> float:
-    """Move the logit so that 0 is the even chance on held-out people, and return the slope that makes probabilities of it."""
-    logits, labels = bench.own_logits(in_torch(module))
-    slope, offset = calibrated(np.concatenate(logits), np.concatenate(labels))
-    with torch.no_grad():
-        module.detector.logit.bias += offset / slope
-    return slope
 
 
 def write_manifest(run: str, parameters: int, slope: float, offset: float, folder: Path = WEIGHTS, manifests: Path = MANIFESTS) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 DIMENSION = 128  # of both encoders' features
-WINDOWS = (6.0,)  # seconds: in which the head is best moved over a track, chosen on held-out people
+WINDOWS = (8.0,)  # seconds: in which the head is best moved over a track, chosen on held-out people
 
 
 class Conv(nn.Sequential):

@@ -98,4 +98,4 @@ def test_measures():
     rng = np.random.default_rng(6)
     logits = rng.normal(0, 3, 20_000)
     labels = (rng.random(20_000) < 1 / (1 + np.exp(-(2 * logits - 1)))).astype(np.int8)
-    assert calibrated(logits, labels) == pytest.approx((2, -1), rel=0.15)
+    assert calibrated(logits, labels, np.ones(len(logits))) == pytest.approx((2, -1), rel=0.15)
