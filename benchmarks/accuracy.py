@@ -23,6 +23,7 @@ from asd_core.analysis import Networks, analyse_clip, open_networks
 from asd_core.evaluate.ava import SPEAKING, AvaRow, score_ava
 from asd_core.geometry import box_iou
 from asd_core.media.probe import probe
+from asd_core.models.manifest import PACKAGED
 from asd_core.models.registry import ModelFolder, find
 from asd_core.models.session import open_session
 from benchmarks import accuracy_page
@@ -36,6 +37,7 @@ COLLARS = (0.0, 0.25, 0.5)  # pyannote's: seconds in all around an edge, half on
 ORDER = ("label", "exact", "hand", "vad", "none")  # kinds of truth, firmest first
 ROLES = ("detector", "speaking", "embedder")
 UNSEEN_SCORE = -20.0  # of a given box that no track covers
+LINE_CODE = ("asd_core",)
 RECIPE_CODE = ("benchmarks/recipe.py", *(f"asd_core/{name}.py" for name in ("faces/detect", "faces/scrfd", "speech/mfcc")))
 
 
@@ -69,19 +71,21 @@ def main() -> None:
     if not (SHARED / "media" / "clips").is_dir():
         sys.exit("The accuracy report needs the clips of ../shared/media and the models of ../shared/models.")
     networks = open_networks({role: find(role, [ModelFolder(SHARED / "models")]) for role in ROLES}, open_session)
+    own = open_networks({role: find(role, [ModelFolder(ROOT / "asd_core" / "models" / "weights")]) for role in ROLES}, open_session)
+    sides = (("ours", networks, find_ours, LINE_CODE), ("recipe", networks, find_recipe, RECIPE_CODE), ("own", own, find_ours, LINE_CODE))
     clips = sorted((SHARED / "media" / "clips").glob("*.mp4"), key=lambda clip: (ORDER.index(_truth(clip)["confidence"]), clip.name))
     rows = []
     for clip in clips:
         if arguments.only and clip.stem not in arguments.only:
             continue
         truth = _truth(clip)
-        row = {"clip": clip.stem, "truth": truth, "ours": None, "recipe": None}
-        for side, find_all, code in (("ours", find_ours, ("asd_core",)), ("recipe", find_recipe, RECIPE_CODE)):
-            found = _kept(clip, side, networks, code, find_all)
-            row[side] = score(clip, truth, found, networks)
+        row: dict[str, Any] = {"clip": clip.stem, "truth": truth}
+        for side, used, find_all, code in sides:
+            found = _kept(clip, side, used, code, find_all)
+            row[side] = score(clip, truth, found, networks)  # whose track it is, the same networks tell for all sides
         print(accuracy_page.progress_line(row), file=sys.stderr, flush=True)
         rows.append(row)
-    page = accuracy_page.page(rows, networks.models)
+    page = accuracy_page.page(rows, networks.models, own.models)
     if arguments.only:
         print(page)
     else:
@@ -131,9 +135,10 @@ def _kept(clip: Path, side: str, networks: Networks, code: Iterable[str], find_a
     """Return the answer for a clip, made once for the same clip, models and code."""
     info = probe(clip)
     parts = [clip.read_bytes(), json.dumps(networks.models, sort_keys=True).encode(), repr(info).encode(), default_sound(clip, info).tobytes()]
+    parts += [(PACKAGED / f"{model['name']}.toml").read_bytes() for model in networks.models.values()]
     for name in code:
         path = ROOT / name
-        files = sorted(path.rglob("*.py")) + sorted(path.rglob("*.toml")) if path.is_dir() else [path]
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
         parts += [file.read_bytes() for file in files if "demo" not in file.parts and "evaluate" not in file.parts]
     kept = OUT / f"{clip.stem}.{side}.{hashlib.sha256(b'|'.join(parts)).hexdigest()[:16]}.json"
     if not kept.is_file():

@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "accuracy.md"
 LINE_HEADING = "# Accuracy"
 NETWORKS_HEADING = "## The networks, each by itself"
 TRUSTED = ("label", "exact", "hand")
-SIDES = ("ours", "recipe")
+SIDES = ("ours", "recipe", "own")
 MAIN_COLLAR = 0.5
 COLLAR_NAMES = {0.0: "no collar", 0.25: "0.125 s each side", 0.5: "0.25 s each side"}
 
@@ -24,7 +24,7 @@ correctness and little about accuracy in general. Thresholds are chosen on train
 
 **Ours** is `asd_core.analyse_clip` with default options. **Recipe** is the reference recipe (detector on every frame, IoU tracks, windows of
 1 to 6 s averaged, threshold 0), re-implemented plainly in `benchmarks/recipe.py` on the same networks:
-{models}.
+{models}. **Ours, own networks** is the same line on the networks that come with Rollcall: {own}.
 
 Error rates are (missed + false alarm + confusion) / speech of the truth, by pyannote.metrics. Speakers are not mapped by what fits best:
 each track's person is known from given boxes, from its place, from stills, or from being the only one (`benchmarks/matching.py`), the same way
@@ -47,12 +47,13 @@ def progress_line(row: dict[str, Any]) -> str:
     return f"{row['clip']}: " + ", ".join(f"{side} {_percent(rates[side])}, {row[side].tracks} tracks" for side in SIDES)
 
 
-def page(rows: Sequence[dict[str, Any]], models: dict[str, dict[str, str]]) -> str:
+def page(rows: Sequence[dict[str, Any]], models: dict[str, dict[str, str]], own: dict[str, dict[str, str]]) -> str:
     """Return the page."""
     trusted = [row for row in rows if row["truth"]["confidence"] in TRUSTED]
     by_voice = [row for row in rows if row["truth"]["confidence"] == "vad"]
     unknown = [row for row in rows if row["truth"]["confidence"] == "none"]
-    parts = [HEAD.format(models=", ".join(f"`{model['name']}` ({role})" for role, model in sorted(models.items())))]
+    named = [", ".join(f"`{model['name']}` ({role})" for role, model in sorted(networks.items())) for networks in (models, own)]
+    parts = [HEAD.format(models=named[0], own=named[1])]
     parts += ["## Pooled", "", _pooled_table(trusted, by_voice)]
     parts += ["## Clips whose truth is from labels, construction or hand", "", _clip_table(row for row in trusted if _speaks(row))]
     parts += ["## Clips whose truth is voice detection given to the visible person", ""]
@@ -81,8 +82,8 @@ def _percent(rate: float | None) -> str:
 
 def _pooled_table(trusted: Sequence[dict[str, Any]], by_voice: Sequence[dict[str, Any]]) -> str:
     lines = [
-        "| truth | clips | speech s | collar | ours | recipe | ours: missed / false alarm / confusion | recipe |",
-        "|---|---|---|---|---|---|---|---|",
+        "| truth | clips | speech s | collar | ours | recipe | ours, own networks | missed / false alarm / confusion: ours | recipe | own |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, rows in (("label, exact, hand", trusted), ("voice detection", by_voice)):
         if not rows:
@@ -92,7 +93,7 @@ def _pooled_table(trusted: Sequence[dict[str, Any]], by_voice: Sequence[dict[str
             cells = [f"{_percent(_rate(errors[side]))} ({_interval(errors[side])})" for side in SIDES]
             kinds = [" / ".join(f"{_kind_share(errors[side], kind):.1f}" for kind in ("missed", "false_alarm", "confusion")) for side in SIDES]
             speech = sum(e["total"] for e in errors["ours"])
-            lines.append(f"| {name} | {len(rows)} | {speech:.1f} | {words} | {cells[0]} | {cells[1]} | {kinds[0]} | {kinds[1]} |")
+            lines.append(f"| {name} | {len(rows)} | {speech:.1f} | {words} | {' | '.join([*cells, *kinds])} |")
     lines += ["", "Clips without speech add their false alarms to the pool. In brackets: 95 % interval from 2,000 bootstrap draws of clips.", ""]
     return "\n".join(lines)
 
@@ -111,8 +112,10 @@ def _interval(errors: Sequence[dict[str, float]]) -> str:
 
 
 def _clip_table(rows: Iterable[dict[str, Any]]) -> str:
-    lines = ["| clip | truth | speech s | ours, 0.25 s each side | recipe | ours, no collar | recipe | nobody's tracks: ours, recipe |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| clip | truth | speech s | 0.25 s each side: ours | recipe | own | no collar: ours | recipe | own | nobody's tracks: ours, recipe, own |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|---|---|---|"]
     for row in rows:
         rates = [_percent(_rate([row[side].errors[collar]])) for collar in (MAIN_COLLAR, 0.0) for side in SIDES]
         strays = ", ".join(f"{row[side].unmatched} of {row[side].tracks}" for side in SIDES)
@@ -122,36 +125,40 @@ def _clip_table(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _silence_table(rows: Iterable[dict[str, Any]]) -> str:
-    lines = ["| clip in which nobody visible is heard | seconds | ours | recipe | ours: off-screen turns |", "|---|---|---|---|---|"]
+    lines = [
+        "| clip in which nobody visible is heard | seconds | ours | recipe | own | ours: off-screen turns | own |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
-        ours, recipe = row["ours"], row["recipe"]
-        lines.append(f"| `{row['clip']}` | {row['truth']['duration_s']:.1f} | {ours.said:.2f} | {recipe.said:.2f} | {ours.off_screen:.2f} |")
+        said = [f"{row[side].said:.2f}" for side in SIDES] + [f"{row[side].off_screen:.2f}" for side in ("ours", "own")]
+        lines.append(f"| `{row['clip']}` | {row['truth']['duration_s']:.1f} | {' | '.join(said)} |")
     return "\n".join([*lines, ""])
 
 
 def _surely_table(rows: Iterable[dict[str, Any]]) -> str:
-    lines = ["| clip with a person who surely does not speak for a while | seconds | ours | recipe |", "|---|---|---|---|"]
+    lines = ["| clip with a person who surely does not speak for a while | seconds | ours | recipe | own |", "|---|---|---|---|---|"]
     for row in rows:
         silent = row["truth"]["surely_not_speaking"] or []
         if silent:
             seconds = sum(one["end"] - one["start"] for one in silent)
-            lines.append(f"| `{row['clip']}` | {seconds:.1f} | {row['ours'].surely_silent:.2f} | {row['recipe'].surely_silent:.2f} |")
+            lines.append(f"| `{row['clip']}` | {seconds:.1f} | " + " | ".join(f"{row[side].surely_silent:.2f}" for side in SIDES) + " |")
     return "\n".join([*lines, ""])
 
 
 def _precision_table(rows: Iterable[dict[str, Any]]) -> str:
     lines = ["AVA's average precision over every given box; a box takes the score of the track that overlaps it most.", ""]
-    lines += ["| clip | ours (logits) | recipe (smoothed scores) |", "|---|---|---|"]
+    lines += ["| clip | ours (logits) | recipe (smoothed scores) | ours, own networks (logits) |", "|---|---|---|---|"]
     for row in rows:
         if row["ours"].average_precision is not None:
-            lines.append(f"| `{row['clip']}` | {_percent(row['ours'].average_precision)} | {_percent(row['recipe'].average_precision)} |")
+            lines.append(f"| `{row['clip']}` | " + " | ".join(_percent(row[side].average_precision) for side in SIDES) + " |")
     return "\n".join([*lines, ""])
 
 
 def _unknown_table(rows: Iterable[dict[str, Any]]) -> str:
-    lines = ["| clip | seconds | on screen: ours | recipe | ours: off-screen turns | tracks: ours, recipe |", "|---|---|---|---|---|---|"]
+    lines = ["| clip | seconds | on screen: ours | recipe | own | off-screen turns: ours | own | tracks: ours, recipe, own |"]
+    lines += ["|---|---|---|---|---|---|---|---|"]
     for row in rows:
-        ours, recipe, seconds = row["ours"], row["recipe"], row["truth"]["duration_s"]
-        found = f"{ours.said:.1f} | {recipe.said:.1f} | {ours.off_screen:.1f} | {ours.tracks}, {recipe.tracks}"
-        lines.append(f"| `{row['clip']}` | {seconds:.1f} | {found} |")
+        seconds = [f"{row[side].said:.1f}" for side in SIDES] + [f"{row[side].off_screen:.1f}" for side in ("ours", "own")]
+        tracks = ", ".join(str(row[side].tracks) for side in SIDES)
+        lines.append(f"| `{row['clip']}` | {row['truth']['duration_s']:.1f} | {' | '.join(seconds)} | {tracks} |")
     return "\n".join([*lines, ""])
