@@ -39,7 +39,7 @@ def main() -> None:
     elif told.command == "export":
         _tell(write(settled(load(told.out / "run" / "checkpoint.pt"), told.out)))
     elif told.command == "evaluate":
-        _tell(compare(told.out, FILE, told.shared / "models"))
+        _tell(compare(told.out, FILE, told.shared))
     else:
         smoke(told.shared)
 

@@ -74,7 +74,7 @@ def verification(left: NDArray[np.float32], right: NDArray[np.float32], people: 
         seed: of the choice of different pairs for the accuracy, and of the folds.
     """
     rng = np.random.default_rng(seed)
-    kept = np.concatenate([rng.permutation(np.flatnonzero(people == p))[:MOST_PICTURES] for p in np.unique(people)])
+    kept = _few(people, rng)
     a, b = np.triu_indices(len(kept), 1)
     cosines = (unit(left[kept]) @ unit(right[kept]).T)[a, b]
     same = people[kept][a] == people[kept][b]
@@ -93,12 +93,21 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
+def _column(table: Path) -> list[str]:
+    return [row.split(",")[0] for row in table.read_text(encoding="utf-8").splitlines()[1:]]
+
+
+def _few(people: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the indices of at most `MOST_PICTURES` of each person."""
+    return np.concatenate([rng.permutation(np.flatnonzero(people == person))[:MOST_PICTURES] for person in np.unique(people)])
+
+
 def _fold(people: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the fold of each pair by the person on its left."""
     return np.unique(people, return_inverse=True)[1] % FOLDS
 
 
-def compare(cache: Path, own: Path, models: Path) -> dict[str, dict[str, dict[str, float]]]:
+def compare(cache: Path, own: Path, shared: Path) -> dict[str, dict[str, dict[str, float]]]:
     """Return by embedder and condition what `verification` says of held-out people, and how length goes with quality.
 
     Each condition degrades one picture of a pair; the other stays as it is. Beside ours stand the teacher and a yardstick.
@@ -106,10 +115,12 @@ def compare(cache: Path, own: Path, models: Path) -> dict[str, dict[str, dict[st
     with np.load(cache / "faces.npz") as told:
         out = told["held_out"]
         held_out = HeldOut(told["faces"][out], told["vectors"][out], told["people"][out])
-    folders = [ModelFolder(own.parent), ModelFolder(models)]
+        names = told["names"][held_out.people]
+    of_lfw = ~np.isin(names, [path.split("/")[0] for path in _column(shared / "train" / "faces" / "celebrity_people.csv")])
+    folders = [ModelFolder(own.parent), ModelFolder(shared / "models")]
     detector = open_detector(find("detector", folders, DETECTOR), open_session, input_size_wh=(128, 128))
     turned = np.array([turn(face, detector) for face in held_out.faces])
-    return {name: judged(find("embedder", folders, name), held_out, turned) for name in ("rollcall_id", *BESIDE)}
+    return {name: judged(find("embedder", folders, name), held_out, turned, of_lfw) for name in ("rollcall_id", *BESIDE)}
 
 
 def turn(face: Chip, detector: Detector) -> float:
@@ -122,8 +133,8 @@ def turn(face: Chip, detector: Detector) -> float:
     return float(abs((nose - (left + right) / 2) @ along) / max(float(np.linalg.norm(right - left)), 1e-6))
 
 
-def judged(model: Model, held_out: HeldOut, turned: NDArray[np.float64]) -> dict[str, dict[str, float]]:
-    """Return the rows of one embedder: one per condition, `pose`, and `falls`, how its vectors' length goes with quality."""
+def judged(model: Model, held_out: HeldOut, turned: NDArray[np.float64], of_lfw: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
+    """Return the rows of one embedder: one per condition, `lfw` without the celebrity sample, `pose` and `falls`."""
     manifest = replace(model.manifest, output=replace(model.manifest.output, quality="norm"))  # lengths are asked of all, whatever they are worth
     embedder = Embedder(open_session(model.paths["network"]), manifest, model.sha256)
     found = {name: embedder.embed(np.stack([change(face) for face in held_out.faces])) for name, change in CONDITIONS.items()}
@@ -132,11 +143,14 @@ def judged(model: Model, held_out: HeldOut, turned: NDArray[np.float64]) -> dict
     for name, (vectors, lengths) in found.items():
         rows[name] = verification(sharp, vectors, held_out.people)
         rows[name] |= {"length": float(np.mean(lengths)), "likeness": float((sharp * vectors).sum(axis=1).mean())}
+    rows["lfw"] = verification(sharp[of_lfw], sharp[of_lfw], held_out.people[of_lfw])
     return rows | {"falls": falls(found), "pose": by_pose(sharp, held_out.people, turned, rows["sharp"]["cosine_1"])}
 
 
 def by_pose(vectors: NDArray[np.float32], people: NDArray[np.int64], turned: NDArray[np.float64], cosine: float) -> dict[str, float]:
     """Return by how far the more turned face of a pair is turned the shares of same and of different pairs that reach a cosine, and their numbers."""
+    kept = _few(people, np.random.default_rng(7))
+    people, turned, vectors = people[kept], turned[kept], vectors[kept]
     a, b = np.triu_indices(len(people), 1)
     same, far = people[a] == people[b], np.maximum(turned[a], turned[b])
     reached = (vectors @ vectors.T)[a, b] >= cosine

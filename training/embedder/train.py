@@ -24,7 +24,7 @@ from training.run import Average, Run, schedule, single_thread
 class Recipe:
     """The knobs of a run. The three shares are faces of one batch."""
 
-    steps: int = 5200
+    steps: int = 8400
     made: int = 30
     nameless: int = 4
     named: int = 14
