@@ -17,8 +17,8 @@ BASELINE = "lrasd_ava"
 
 HEAD = """
 Written by `python -m benchmarks.networks`, one half of `make accuracy`. Ours, which come with the package, are in **bold**; the others are public.
-All meet the same data through the line's own code, and none was trained, tuned or chosen on it by us. The clips are few and short: differences of
-a few points mean little. Intervals are 95 %, from 2,000 bootstrap draws of clips or people. Whether the makers of the public networks used LFW's
+All meet the same data through the line's own code; none of ours was trained, tuned or chosen on it. The clips are few and short: differences of a
+few points mean little. Intervals are 95 %, from 2,000 bootstrap draws of clips or people. Whether the makers of the public networks used LFW's
 people, or those of the clips, is not known.
 """
 DETECTOR_HEAD = f"""
