@@ -17,7 +17,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Protocol
@@ -54,7 +54,7 @@ class LookOptions:
             (1 in 50 of the faces of labelled tracks 0.32 s apart).
         top_faces: at most so many faces a frame, None for all.
         top_by: which faces those are: the largest ("area") or those nearest the centre ("centre").
-        tracking: how detections are linked.
+        tracking: how detections are linked; its `high_score` is the detector's own threshold.
     """
 
     stride: int = 8
@@ -120,6 +120,7 @@ def look(
         MediaError: the picture cannot be decoded at all.
     """
     options = options or LookOptions()
+    options = replace(options, tracking=replace(options.tracking, high_score=detector.score_threshold))
     if not marks:
         return Look(blocks=())
     start, end = instant_time(marks[0] * MARK_INSTANTS - OVERLAP), instant_time((marks[-1] + 1) * MARK_INSTANTS + OVERLAP)

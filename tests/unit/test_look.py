@@ -46,8 +46,9 @@ def drifting_square(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class SquareDetector:
     """Finds the bright square; counts how often it is asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, score_threshold: float = 0.5) -> None:
         self.asked = 0
+        self.score_threshold = score_threshold
 
     def fitted_size(self, width: int, height: int) -> tuple[int, int]:
         return width, height
@@ -110,6 +111,20 @@ def test_features_at_a_mark_are_those_of_one_pass(drifting_square: Path) -> None
 def test_empty_marks_and_missing_picture(drifting_square: Path) -> None:
     info = probe(drifting_square)
     assert look(drifting_square, info, range(0), detector=SquareDetector(), encoder=MeanEncoder()).blocks == ()
+
+
+def test_the_detectors_own_threshold_begins_tracks(drifting_square):
+    """Its faces score 0.9: above one threshold and below the other."""
+    info = probe(drifting_square)
+    tracks = [
+        [
+            track
+            for block in look(drifting_square, info, spans_of_marks(info, None)[0], detector=detector, encoder=MeanEncoder()).blocks
+            for track in block.tracks
+        ]
+        for detector in (SquareDetector(0.85), SquareDetector(0.95))
+    ]
+    assert tracks[0] and not tracks[1]
     assert stitch([], info).tracks == ()
     assert picture_marks(info) == range(3)
     assert picture_instants(info) == range(SECONDS * RATE)
