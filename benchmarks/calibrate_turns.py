@@ -41,7 +41,7 @@ SWEEP: dict[str, tuple[float, ...]] = {
     "lips": (0.125, 0.25, 0.5),
     "voice": (0.375, 0.75, 1.5),
     "rival": (-1.5, -1.0, -0.5, 0.0, 0.5),
-    "overlap": (0.0, 1.0, 2.0, 3.0, 5.0, 8.0),
+    "overlap": (0.0, 1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0),
     "price": (1.0, 2.0, 4.0),
     "certain": (3.0, 5.0, 8.0),
     "voice_floor": (0.05, 0.15, 0.3),
@@ -51,13 +51,26 @@ SWEEP: dict[str, tuple[float, ...]] = {
     "reach": (0.1, 0.2, 0.4),
     "shortest_off_screen": (0.25, 0.5, 1.0),
 }
-WINDOWS = ((1.0, 2.0, 3.0, 4.0, 5.0, 6.0), (2.0, 4.0, 6.0), (1.0, 2.0, 3.0), (2.0,), (6.0,))
+WINDOWS = ((1.0, 2.0, 3.0, 4.0, 5.0, 6.0), (2.0,), (6.0,), (8.0,))
+
+
+def tallies(trials: Sequence[Trial], calibration: Calibration, options: TurnOptions) -> list[tuple[str, Tally]]:
+    """Return kind and errors of each scene."""
+    found = (who_speaks(trial.turns(calibration, options), [t.id for t in trial.tracks], len(trial.scene.unseen)) for trial in trials)
+    return [(trial.scene.kind, tally(trial.scene, rows)) for trial, rows in zip(trials, found, strict=True)]
 
 
 def judge(trials: Sequence[Trial], calibration: Calibration, options: TurnOptions) -> dict[str, Tally]:
     """Return the errors by kind of scene, `pooled` last."""
-    found = (who_speaks(trial.turns(calibration, options), [t.id for t in trial.tracks], len(trial.scene.unseen)) for trial in trials)
-    return with_pool(by_kind((trial.scene.kind, tally(trial.scene, rows)) for trial, rows in zip(trials, found, strict=True)))
+    return with_pool(by_kind(tallies(trials, calibration, options)))
+
+
+def interval(scenes: Sequence[tuple[str, Tally]]) -> tuple[float, float]:
+    """Return the 95 % interval of the pooled error rate, by drawing scenes anew (their people return, so it is rather too narrow)."""
+    counted = np.array([(one.missed + one.false_alarm + one.confusion, one.reference) for kind, one in scenes if kind not in NOT_POOLED])
+    drawn = counted[np.random.default_rng(0).integers(0, len(counted), (1000, len(counted)))].sum(axis=1)
+    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], (2.5, 97.5))
+    return float(low), float(high)
 
 
 def with_pool(kinds: dict[str, Tally]) -> dict[str, Tally]:
@@ -140,17 +153,21 @@ def main() -> None:
         return run_trials(scenes, tracks, features, model, network, windows, told.cache)
 
     usual = trials(windows)
-    kinds = judge(usual, network.calibration, options)
+    each = tallies(usual, network.calibration, options)
+    kinds = with_pool(by_kind(each))
     print(f"{told.speaking}, {told.people} people, {options}\n")
     print_kinds(kinds)
+    print("\npooled error, 95 % interval over scenes: {:.1%} to {:.1%}".format(*interval(each)))
     logits, speaks = labelled_logits([trial for trial in usual if trial.scene.kind not in NOT_POOLED])
     print(f"\ncalibration, {len(logits):,} instants of faces, {speaks.mean():.0%} speaking:")
-    for name, calibration in (("manifest", network.calibration), ("fitted", fit_calibration(logits, speaks))):
+    fitted = fit_calibration(logits, speaks)
+    for name, calibration in (("manifest", network.calibration), ("fitted", fitted)):
         loss, error = calibration_errors(calibration, logits, speaks)
         print(f"  {name}: slope {calibration.slope:g}, offset {calibration.offset:g}: log loss {loss:.3f}, calibration error {error:.3f}")
     print()
     print_heading(kinds)
     print_row("as told", kinds)
+    print_row("fitted calibration", judge(usual, fitted, options))
     print_row("every instant alone", judge(usual, network.calibration, TurnOptions.preset("off")))
     print_row("mean logit > 0", with_pool(by_kind((trial.scene.kind, tally(trial.scene, above_zero(trial))) for trial in usual)))
     if told.sweep:

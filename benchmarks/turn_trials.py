@@ -6,7 +6,7 @@ What is costly (features, cepstra, logits) is kept in a folder under a digest of
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -77,6 +77,7 @@ def run_trials(
     folder: Path,
 ) -> list[Trial]:
     """Return the scenes with their sound heard and their faces scored; `folder` keeps the results."""
+    options = replace(options, windows=options.windows or network.windows)
     trials = []
     for scene in scenes:
         sound = _hear(scene, folder / "listen")
