@@ -10,7 +10,7 @@ from pathlib import Path
 from asd_core.models.manifest import WEIGHTS
 from asd_core.models.registry import ModelFolder, find
 from training.run import OUT, SHARED, single_thread
-from training.speaking.baseline import NETWORKS
+from training.speaking.baseline import BASELINE_RATES, NETWORKS
 from training.speaking.data import PORTRAITS, TRACKS, Clips, prepare_teachers, prepare_tracks
 from training.speaking.evaluate import Bench, in_file, in_torch
 from training.speaking.export import NAME, ship
@@ -42,7 +42,8 @@ def main() -> None:
     if told.command == "prepare":
         prepare(TRACKS, PORTRAITS)
     elif told.command == "train":
-        recipe = Recipe(network=told.network, steps=tuple(told.steps), minutes=tuple(told.minutes))
+        rates = Recipe.rates if told.network == "sync" else BASELINE_RATES
+        recipe = Recipe(network=told.network, steps=tuple(told.steps), minutes=tuple(told.minutes), rates=rates)
         train(recipe, RUNS / (told.name or told.network), start=told.start)
     elif told.command == "export":
         single_thread(0)

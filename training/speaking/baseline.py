@@ -16,6 +16,7 @@ from training.speaking.network import DIMENSION, Sync
 
 NETWORKS = ("sync", "ava-visual-static", "ava-visual-gru", "ava-static", "ava-gru")
 AUXILIARY = 0.4
+BASELINE_RATES = (0.0, 0.0, 2e-3)  # it has one phase, and begins from nothing
 STACK = 3  # frames that the visual tower sees at once; the paper finds that two or three suffice before a GRU
 
 

@@ -36,15 +36,15 @@ class Batches:
     Args:
         rng: of all that is drawn.
         portraits: share of the faces that are talking portraits.
-        frozen: share of the tracks' faces that are shown as photographs.
+        lifeless: share of the tracks' faces of which a photograph is shown, or what is beside them.
         untouched: share of the tracks' faces whose own sound is left alone, so that the teachers' word holds.
     """
 
     def __init__(
-        self, rng: np.random.Generator, portraits: float, frozen: float, untouched: float, tracks: Path = TRACKS, drawn: Path = PORTRAITS
+        self, rng: np.random.Generator, portraits: float, lifeless: float, untouched: float, tracks: Path = TRACKS, drawn: Path = PORTRAITS
     ) -> None:
         self._rng = rng
-        self._share = portraits, frozen, untouched
+        self._share = portraits, lifeless, untouched
         clips = Clips(tracks)
         self._tracks, self._portraits = Pool(clips, held_out=False), Pool(Clips(drawn), held_out=False)
         self._mixer = Mixer(self._tracks, rng)
@@ -89,7 +89,7 @@ class Batches:
         frames, own = (face["frames"] if seen else None), own_labels(face, made)
         photograph = seen and not made and rng.random() < self._share[1]
         if photograph:
-            frames, own = faces.frozen(frames, rng), np.zeros_like(own)
+            frames, own = (faces.frozen if rng.random() < 0.5 else faces.beside)(frames, rng), np.zeros_like(own)
         untouched = not made and not photograph and rng.random() < self._share[2]
         mfcc, labels = self._mixer.sounds(face, own, treated=not untouched)
         features, speaks = np.zeros((face.count, len(self._mean)), np.float32), np.zeros(face.count, np.float32)

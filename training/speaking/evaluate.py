@@ -25,6 +25,7 @@ from training.speaking.sounds import Piece, judged, levelled, music, noise, sile
 
 VOICES = 5  # foreign voices a track
 SEED = 1911
+BEDS = 12  # of noise, and of music
 FOREIGN_WEIGHT = 0.25  # of a foreign voice over moving lips beside own speech: most who listen keep their lips shut
 
 
@@ -111,6 +112,17 @@ class Bench:
         told["flips_per_minute"] = sum(int(np.sum(np.diff(logits > 0))) for logits in own) / seconds * 60
         told["error"] = float(np.mean((np.concatenate(own) > 0)[np.concatenate(labels) >= 0] != np.concatenate(labels)[np.concatenate(labels) >= 0]))
         return told
+
+    def loudest_nobody(self, network: SpeakingNetwork) -> float:
+        """Return the logit that one instant in a hundred exceeds where only noise, or only music, is heard; the higher of the two."""
+        rng = np.random.default_rng(SEED + 1)
+        visual = [network.encode_visual(crops[:500]) for crops in self._crops]
+        limits = []
+        for make in (noise, music):
+            beds = [mfcc_of(sound_bands(make(rng), 500)) for _ in range(BEDS)]
+            logits = [self._score(network, seen, beds[i % BEDS][: 4 * len(seen)]) for i, seen in enumerate(visual)]
+            limits.append(float(np.quantile(np.concatenate(logits), 0.99)))
+        return max(limits)
 
     def calibration(self, network: SpeakingNetwork) -> tuple[float, float]:
         """Return slope and offset that make probabilities of a network's logits, foreign voices counted as often as they are met."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asd_core.faces.crop import CROP_SIZE
+from training.speaking.data import STORED
 
 WINDOW_CENTRE = (88.0, 112.0)  # of the line's window in a stored frame, in pixels
 FACE_CENTRE, FACE_SIDE = (88.0, 80.0), 160.0  # of the whole face
@@ -56,6 +57,13 @@ def shown(frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
 def frozen(frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return one frame for all: a photograph, over which the window trembles."""
     return np.repeat(frames[int(rng.integers(len(frames)))][None], len(frames), axis=0)
+
+
+def beside(frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return (T, 176, 176) frames of what is no mouth, hair, forehead or background, as large as a face: detectors err."""
+    side = int(rng.integers(44, 64))
+    top, left = int(rng.integers(70 - side)), int(rng.integers(STORED - side))
+    return np.stack([cv2.resize(frame[top : top + side, left : left + side], (STORED, STORED)) for frame in frames])
 
 
 def tremble(count: int, rng: np.random.Generator) -> NDArray[np.float64]:

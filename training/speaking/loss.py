@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from training.speaking.sounds import FOREIGN
 
-SOUND_WEIGHTS = (2.0, 1.0, 0.8, 0.8, 0.6, 0.4)  # of sounds.SETS
+SOUND_WEIGHTS = (2.0, 1.0, 0.8, 0.8, 0.6, 1.0)  # of sounds.SETS
 MARGIN = 2.0  # by which own sound should beat a foreign one on the same lips
 TEMPERATURE = 0.1
 TOLERANCE = 3  # instants: how far apart lips and sound may be and still be no example of disagreement

@@ -75,7 +75,7 @@ class Mixer:
         self._voices = voices
         self._rng = rng
         self._noises = [sound_bands(noise(rng), 500) for _ in range(24)]
-        self._music = [sound_bands(music(rng), 500) for _ in range(24)]
+        self._music = [sound_bands(music(rng), 500) for _ in range(48)]
 
     def sounds(self, face: Piece, own: Labels, treated: bool) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
         """Return the (6, 4 T, 13) MFCC rows of the sounds in `SETS`, and their (6, T) labels.
@@ -146,10 +146,10 @@ class Mixer:
 
     def _unvoiced(self, count: int) -> Bands:
         """Return noise or music at the usual level of speech or far below."""
-        pool = self._noises if self._rng.random() < 0.55 else self._music
+        pool = self._noises if self._rng.random() < 0.4 else self._music
         bands = pool[int(self._rng.integers(len(pool)))]
         start = int(self._rng.integers(len(bands) - count + 1))
-        return bands[start : start + count] * np.float32(10 ** (self._rng.uniform(-50, 5) / 10))
+        return bands[start : start + count] * np.float32(10 ** (self._rng.uniform(-45, 12) / 10))
 
     def _treated(self, bands: Bands) -> Bands:
         """Return the sound at another level, through another equaliser, over a faint noise, cut and rejoined at another level."""
@@ -211,21 +211,25 @@ def noise(rng: np.random.Generator, instants: int = 500) -> NDArray[np.int16]:
 
 
 def music(rng: np.random.Generator, instants: int = 500) -> NDArray[np.int16]:
-    """Return (S,) music of a kind: plucked chords of a scale over a beat of noise bursts, at the level of speech."""
+    """Return (S,) music of a kind, at the level of speech: chords of a scale, plucked or held, over a beat of noise bursts or none."""
     count = instants * SAMPLES
-    sound = np.zeros(count + SAMPLE_RATE * 4)
-    beat = rng.uniform(0.25, 0.6)
-    root = rng.uniform(80, 220)
+    sound = np.zeros(count + SAMPLE_RATE * 6)
+    held = rng.random() < 0.5
+    beat = rng.uniform(0.6, 3.0) if held else rng.uniform(0.25, 0.6)
+    root = rng.uniform(80, 300)
     scale = np.array([0, 2, 4, 5, 7, 9, 11]) if rng.random() < 0.5 else np.array([0, 2, 3, 5, 7, 8, 10])
-    bright, decay = rng.uniform(0.3, 0.8), rng.uniform(0.2, 2.0)
-    times = np.arange(int(SAMPLE_RATE * 1.5)) / SAMPLE_RATE
+    bright, decay = rng.uniform(0.2, 0.8), rng.uniform(0.2, 2.0)
+    times = np.arange(int(SAMPLE_RATE * (1.3 * beat if held else 1.5))) / SAMPLE_RATE
+    trembling = 1 + rng.uniform(0, 0.5) * np.sin(2 * np.pi * rng.uniform(3, 7) * times)
+    envelope = np.sin(np.pi * np.arange(len(times)) / len(times)) ** rng.uniform(0.2, 1) * trembling if held else np.exp(-times / decay)
+    drums = rng.random() < 0.5
     for at in np.arange(0, instants / 25, beat):
         start = int(at * SAMPLE_RATE)
-        for _ in range(int(rng.integers(1, 4))):
+        for _ in range(int(rng.integers(1, 5))):
             pitch = root * 2 ** ((rng.choice(scale) + 12 * rng.integers(0, 3)) / 12)
             note = sum(bright**k * np.sin(2 * np.pi * pitch * (k + 1) * times) for k in range(5) if pitch * (k + 1) < 7500)
-            sound[start : start + len(times)] += note * np.exp(-times / decay)
-        if rng.random() < 0.6:
+            sound[start : start + len(times)] += note * envelope
+        if drums and rng.random() < 0.6:
             hit = rng.standard_normal(2400) * np.exp(-np.arange(2400) / rng.uniform(150, 900))
             sound[start : start + 2400] += rng.uniform(0.3, 2) * hit
     sound = sound[:count]

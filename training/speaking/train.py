@@ -45,7 +45,7 @@ class Recipe:
     rates: tuple[float, float, float] = (2e-3, 2e-3, 7e-4)
     decay: float = 0.05
     portraits: float = 0.4  # share of the faces where pieces are no longer than a portrait's clip
-    frozen: float = 0.04
+    lifeless: float = 0.06  # share of the tracks' faces that are photographs, or no faces
     untouched: float = 0.5
     seed: int = 11
 
@@ -101,7 +101,7 @@ def train(recipe: Recipe, folder: Path, tracks: Path = TRACKS, portraits: Path =
     """
     rng = single_thread(recipe.seed)
     run = Run(folder, asdict(recipe), recipe.seed)
-    batches = Batches(rng, recipe.portraits, recipe.frozen, recipe.untouched, tracks, portraits)
+    batches = Batches(rng, recipe.portraits, recipe.lifeless, recipe.untouched, tracks, portraits)
     bench = Bench(Clips(tracks), limit=150, every=2)
     network = build(recipe.network)
     if start is not None:
