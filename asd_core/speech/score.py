@@ -28,9 +28,9 @@ from asd_core.timeline import GRID_HZ, MFCC_PER_INSTANT
 ENCODER_REACH = 9  # instants the visual encoder sees on both sides (19 frames); the audio encoder sees 6
 _VISUAL_PIECE = 150  # crops encoded at a time: 300 MB of activations, and 6 % of the work done twice for a block of ten seconds
 _AUDIO_PIECE = 250  # instants of sound encoded at a time
-# Lengths of windows in seconds, each with one vote. Chosen on the training tracks: with LR-ASD's TalkSet weights the six lengths give a
-# diarization error of 9.8 % in scenes of listeners and changing speakers, 6 s alone 12.7 %; with its AVA weights 12.7 % and 13.1 %. All of it
-# costs 3 % of the visual encoder. A network that wants others says so in its manifest.
+# Lengths of windows in seconds, each with one vote: those of LR-ASD's authors. On made scenes (`benchmarks/calibrate_turns.py`, training people)
+# the diarization error is 10.8 % with them and 10.1 % with 6 s alone for its AVA weights, 12.3 % and 11.3 % for TalkSet; where voices are out of
+# sight it is the other way round, 7.8 % and 8.7 %, 7.4 % and 9.4 %. A network that wants others says so in its manifest.
 WINDOWS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 _BATCH_INSTANTS = 12_800  # instants a batch of windows may hold: 13 MB of features
 
