@@ -31,6 +31,7 @@ def main() -> None:
     training.add_argument(
         "--minutes", type=float, nargs=3, default=Recipe.minutes, help="a phase ends after this time if its steps are not done by then"
     )
+    training.add_argument("--instants", type=int, nargs=3, default=Recipe.instants, help="of faces in a step of each phase")
     training.add_argument("--name", help="of the run; else that of the network")
     training.add_argument("--start", type=Path, help="a checkpoint to begin from")
     exporting = commands.add_parser("export", help="write the three ONNX files and the manifest of a run")
@@ -43,7 +44,7 @@ def main() -> None:
         prepare(TRACKS, PORTRAITS)
     elif told.command == "train":
         rates = Recipe.rates if told.network == "sync" else BASELINE_RATES
-        recipe = Recipe(network=told.network, steps=tuple(told.steps), minutes=tuple(told.minutes), rates=rates)
+        recipe = Recipe(network=told.network, steps=tuple(told.steps), instants=tuple(told.instants), minutes=tuple(told.minutes), rates=rates)
         train(recipe, RUNS / (told.name or told.network), start=told.start)
     elif told.command == "export":
         single_thread(0)

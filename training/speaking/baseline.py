@@ -94,8 +94,10 @@ class TwoTowers(nn.Module):
 
     def losses(self, crops: Tensor, mfcc: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the paper's terms: the joint judgement, and each tower's own at 0.4. (B, S, 4 T, 13) rows, (B, S, T) labels."""
-        seen, heard = self.visual(crops), self.audio(mfcc.flatten(0, 1))
-        seen = seen.repeat_interleave(mfcc.shape[1], 0)
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = self.visual(crops)
+        heard = self.audio(mfcc.flatten(0, 1))
+        seen = seen.float().repeat_interleave(mfcc.shape[1], 0)
         known = (labels >= 0).flatten(0, 1)
         target = labels.clamp(min=0).float().flatten(0, 1)
         logits = {"judged": self.detector(heard, seen), "lips": self.lips(seen).squeeze(2), "voice": self.voice(heard).squeeze(2)}

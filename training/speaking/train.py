@@ -37,12 +37,12 @@ class Recipe:
     """All that a run depends on besides the data and the code."""
 
     network: str = "sync"
-    steps: tuple[int, int, int] = (240, 3000, 3000)  # of the head, of the encoder, of both
+    steps: tuple[int, int, int] = (360, 920, 1050)  # of the head, of the encoder, of both
     minutes: tuple[float, float, float] = (0.0, 0.0, 0.0)  # a phase ends earlier when its time is over, the rate falling in time; 0: no limit
     instants: tuple[int, int, int] = (1500, 450, 600)  # of faces, a step
     lengths: tuple[int, ...] = (50, 75, 100, 125, 150, 150, 200)  # of a step's pieces
     imitated: int = 32  # length of the pieces on which the encoder imitates: short, so that a batch holds many people
-    rates: tuple[float, float, float] = (2e-3, 2e-3, 7e-4)
+    rates: tuple[float, float, float] = (2e-3, 2e-3, 6e-4)
     decay: float = 0.05
     portraits: float = 0.4  # share of the faces where pieces are no longer than a portrait's clip
     lifeless: float = 0.06  # share of the tracks' faces that are photographs, or no faces
