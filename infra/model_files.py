@@ -61,12 +61,36 @@ def pull_model(manifest: Manifest, source: str, target: Path, *, largest: int = 
     return tuple(final for _, final in written)
 
 
+def place_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all: half a manifest in a model folder would stop every command."""
+    with _part_file(path.parent) as part:
+        part.write(text.encode())
+        part.flush()
+        os.fsync(part.fileno())
+        Path(part.name).replace(path)
+
+
+def source_folder(source: str) -> Path:
+    """Return the folder that a source names, a leading `~` resolved.
+
+    Raises:
+        NotFound: it begins with the home of a user who is not known.
+    """
+    try:
+        return Path(source).expanduser()
+    except RuntimeError as error:
+        raise NotFound(f"no such folder: {source}") from error
+
+
 def _check_source(source: str) -> None:
     if "://" not in source:
-        if not Path(source).expanduser().is_dir():
+        if not source_folder(source).is_dir():
             raise NotFound(f"no such folder: {source}")
         return
-    address = urlsplit(source)
+    try:
+        address = urlsplit(source)
+    except ValueError as error:
+        raise RequestError(f"not an address: {error}") from error
     if address.scheme != "https" or not address.hostname:
         raise RequestError(f"models are fetched by https only, not from {_shown(source)}")
     if address.username is not None:
@@ -94,7 +118,7 @@ def _part_file(folder: Path) -> Iterator[IO[bytes]]:
 @contextlib.contextmanager
 def _opened(source: str, file: str) -> Iterator[IO[bytes]]:
     if "://" not in source:
-        path = Path(source).expanduser() / file
+        path = source_folder(source) / file
         if not path.is_file():
             raise NotFound(f"{source} holds no {file}")
         with path.open("rb") as stream:

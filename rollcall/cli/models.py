@@ -90,7 +90,7 @@ def pull(
 
     Example:  rollcall models pull yunet_n_dynamic ~/Downloads
     """
-    from infra.model_files import pull_model
+    from infra.model_files import place_text, pull_model
     from infra.settings import ensure_home
 
     settings = _settings()
@@ -98,11 +98,13 @@ def pull(
     target = ensure_home(settings.home) / "models"
     files = pull_model(manifest, source, target)
     if stated is not None:
-        (target / f"{name}.toml").write_text(stated, encoding="utf-8")
+        place_text(target / f"{name}.toml", stated)
     show_line(f"{name}: {len(files)} file{'' if len(files) == 1 else 's'} in {target}")
     show_line(f"licence: {manifest.licence}{'' if manifest.commercial else '; NOT for commercial use'}")
     if name in models_in_use(settings):
         show_line(f"it serves as {manifest.role} from now on")
+    elif settings.models.commercial_only and not manifest.commercial:
+        note("it is passed over while models.commercial_only is set")
     else:
         note(f'to use it as {manifest.role}: {manifest.role} = "{name}" under [models] in {settings.home / "rollcall.toml"}')
 
@@ -112,12 +114,13 @@ def _manifest_of(name: str, source: str, settings: Settings) -> tuple[Manifest, 
     from asd_core.errors import ModelMismatch, NotFound
     from asd_core.models.manifest import read_manifest
     from asd_core.models.registry import known_manifests
+    from infra.model_files import source_folder
 
     known = known_manifests(settings.model_folders())
     if name in known:
         return known[name], None
-    beside = Path(source).expanduser() / f"{Path(name).name}.toml"
-    if not beside.is_file():
+    beside = source_folder(source) / f"{name}.toml"
+    if Path(name).name != name or not beside.is_file():  # the name becomes a file's name in the home folder
         raise NotFound(f"no model is called {name}; `rollcall models list` shows those that are known")
     manifest = read_manifest(beside)
     if manifest.name != name:

@@ -98,8 +98,15 @@ def test_only_folders_and_https(manifest, target, source):
 def test_what_is_not_there(manifest, target, tmp_path):
     with pytest.raises(NotFound, match="no such folder"):
         pull_model(manifest, str(tmp_path / "nowhere"), target)
+    with pytest.raises(NotFound, match="no such folder"):
+        pull_model(manifest, "~nobody-of-this-name/models", target)
     with pytest.raises(NotFound, match=FILE):
         pull_model(manifest, str(tmp_path), target)
+
+
+def test_what_is_no_address(manifest, target):
+    with pytest.raises(RequestError, match="not an address"):
+        pull_model(manifest, "https://[host/models", target)
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

@@ -202,6 +202,16 @@ size_wh = [112, 112]
     assert "no model is called" in rollcall("models", "pull", "other", folder, home=home, check=1).stderr
 
 
+def test_a_name_with_folders_in_it_is_not_pulled(tmp_path):
+    folder, home = tmp_path / "given", tmp_path / "home"
+    folder.mkdir()
+    (folder / "rollcall_id.onnx").write_bytes((ROOT / "asd_core" / "models" / "weights" / "rollcall_id.onnx").read_bytes())
+    manifest = (ROOT / "asd_core" / "models" / "manifests" / "rollcall_id.toml").read_text().replace('"rollcall_id"', '"../rollcall"')
+    (folder / "rollcall.toml").write_text(manifest)  # its manifest would land on the settings
+    assert "no model is called" in rollcall("models", "pull", "../rollcall", folder, home=home, check=1).stderr
+    assert not (home / "rollcall.toml").exists()
+
+
 def test_a_role_that_nothing_serves_is_one_line(tmp_path):
     (tmp_path / "rollcall.toml").write_text('[models]\nembedder = "nobody"\n')
     (tmp_path / "a.mp4").write_bytes(b"x")
