@@ -19,7 +19,7 @@ from training.embedder.train import Faces, Recipe, embed, train
 from training.run import OUT, SHARED, single_thread
 
 SEED = 11
-SHARDS = 20  # of 5,000 made faces
+SHARDS = 8  # of 5,000 made faces
 
 
 def main() -> None:
