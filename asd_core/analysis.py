@@ -19,6 +19,7 @@ from asd_core.media.probe import probe
 from asd_core.models.network import OpenNetwork
 from asd_core.models.registry import Model
 from asd_core.records import Analysis, Embeddings, Look, MediaInfo, People, Scores, Sound, Stitched, TrackTurns
+from asd_core.speech.activity import VoiceDetector, load_voice_detector
 from asd_core.speech.listen import ListenOptions, listen_to_asset
 from asd_core.speech.score import ScoreOptions, SpeakingNetwork, open_speaking, score_tracks
 from asd_core.stitch import StitchOptions, stitch
@@ -77,8 +78,9 @@ def analyse_clip(path: Path, networks: Networks, options: AnalysisOptions | None
     begin = on_progress or (lambda stage, done, total: None)
     begin("probe", 0, 1)
     info = probe(path)
+    voice = load_voice_detector() if info.audio_tracks else None  # before any thread begins
     with ThreadPoolExecutor(1) as beside:
-        hearing = beside.submit(hear, path, info, options.listen)
+        hearing = beside.submit(hear, path, info, options.listen, detector=voice)
         begin("look", 0, info.duration)
         seen = _look_at_all(path, info, networks, options, on_progress)
         begin("listen", 0, 1)  # what it still takes after the picture
@@ -140,6 +142,8 @@ def _look_at_all(path: Path, info: MediaInfo, networks: Networks, options: Analy
     )
 
 
-def hear(path: Path, info: MediaInfo, options: ListenOptions, on_progress: Progress | None = None) -> Sound:
+def hear(path: Path, info: MediaInfo, options: ListenOptions, on_progress: Progress | None = None, detector: VoiceDetector | None = None) -> Sound:
     """Return the sound that a file is judged by; nothing of the file but its sound tracks is decoded."""
-    return listen_to_asset(info.audio_tracks, lambda index: read_audio(path, info, index), info.duration, options=options, on_progress=on_progress)
+    return listen_to_asset(
+        info.audio_tracks, lambda index: read_audio(path, info, index), info.duration, options, detector=detector, on_progress=on_progress
+    )

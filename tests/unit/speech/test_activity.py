@@ -1,5 +1,9 @@
 """Speech activity lies on the grid, and its spans follow the trigger's rules."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -109,3 +113,22 @@ def test_shifting_activity_shifts_the_spans(activity, shift):
     before = speech_spans(np.array(activity, np.float32))
     after = speech_spans(np.concatenate([np.zeros(shift, np.float32), np.array(activity, np.float32)]))
     assert [(round(s.start * 25) + shift, round(s.end * 25) + shift) for s in before] == [(round(s.start * 25), round(s.end * 25)) for s in after]
+
+
+ALONE = """
+import os
+from asd_core.speech.activity import load_voice_detector
+detector = load_voice_detector()
+before = len(os.listdir("/proc/self/task"))
+detector.process_chunk(bytes(1024))
+print(len(os.listdir("/proc/self/task")) - before, os.environ.get("OMP_THREAD_LIMIT"))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted where /proc lists them")
+def test_the_voice_detector_starts_no_threads_and_leaves_the_environment_as_it_was():
+    for environment in ({}, {"OMP_THREAD_LIMIT": "7"}):
+        told = subprocess.run(
+            [sys.executable, "-c", ALONE], capture_output=True, text=True, check=True, env=environment, cwd=Path(__file__).parents[3]
+        )
+        assert told.stdout.split() == ["0", environment.get("OMP_THREAD_LIMIT", "None")]
