@@ -30,8 +30,10 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    # Started in the background by a script, a command ignores Ctrl-C and its children would too: tests that interrupt them need it back.
+    # Started in the background by a script, a command ignores Ctrl-C, under nohup a lost terminal, and its children would too: tests that
+    # interrupt them need both back.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line("markers", "logs_errors: logs errors on purpose")
 
 
