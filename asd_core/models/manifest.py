@@ -130,11 +130,19 @@ def _input_format(told: dict[str, Any]) -> InputFormat:
 def _check(manifest: Manifest, path: Path) -> None:
     if manifest.role not in get_args(Role):
         raise ModelMismatch(f"{path}: role is {manifest.role!r}, expected one of {', '.join(get_args(Role))}")
+    if not (isinstance(manifest.name, str) and manifest.name and Path(manifest.name).name == manifest.name):
+        raise ModelMismatch(f"{path}: the name {manifest.name!r} is no plain name")
+    if not isinstance(manifest.commercial, bool):
+        raise ModelMismatch(f"{path}: commercial is {manifest.commercial!r}, expected true or false")
     missing = [part for part in PARTS[manifest.role] if part not in manifest.files]
     if missing:
         raise ModelMismatch(f"{path}: a {manifest.role} model needs [files.{missing[0]}]")
     channels = 1 if manifest.input.channels == "grey" else 3
     if not len(manifest.input.mean) == len(manifest.input.scale) == channels:
         raise ModelMismatch(f"{path}: mean and scale need {channels} numbers for {manifest.input.channels} input")
-    if any(Path(entry.file).name != entry.file for entry in manifest.files.values()):
-        raise ModelMismatch(f"{path}: a model file lies beside its manifest or in a model folder; its name has no folders")
+    if not all(_is_file_name(entry.file) for entry in manifest.files.values()):
+        raise ModelMismatch(f"{path}: a model file lies beside its manifest or in a model folder; its name has no folders and does not end in .toml")
+
+
+def _is_file_name(name: object) -> bool:
+    return isinstance(name, str) and name not in {"", ".", ".."} and Path(name).name == name and not name.endswith(".toml")

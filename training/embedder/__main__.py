@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from training.embedder.evaluate import compare
-from training.embedder.export import FILE, load, write
+from training.embedder.export import FILE, MANIFEST, load, restate, write
 from training.embedder.network import FaceEmbedder
 from training.embedder.prepare import prepare
 from training.embedder.settle import few_of_each, settle
@@ -37,7 +37,10 @@ def main() -> None:
     elif told.command == "train":
         train(told.out, told.out / "run", replace(Recipe(), steps=told.steps), SEED)
     elif told.command == "export":
-        _tell(write(settled(load(told.out / "run" / "checkpoint.pt"), told.out)))
+        written = write(settled(load(told.out / "run" / "checkpoint.pt"), told.out))
+        run = json.loads((told.out / "run" / "config.json").read_text())
+        restate(MANIFEST, str(written["sha256"]), f"training/embedder, run {run['digest']} of {run['commit']}")
+        _tell(written)
     elif told.command == "evaluate":
         _tell(compare(told.out, FILE, told.shared))
     else:

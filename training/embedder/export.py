@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from training.embedder.network import CHIP_SIZE, FaceEmbedder
 from training.export import WEIGHTS, export, parity
 
 FILE = WEIGHTS / "rollcall_id.onnx"
+MANIFEST = WEIGHTS.parent / "manifests" / "rollcall_id.toml"
 INPUT, OUTPUT = "face", "embedding"
 MOST_BYTES = 6_000_000
 MOST_DIFFERENCE = 5e-3  # of vectors of length about 1, from weights kept as float16
@@ -37,6 +39,16 @@ def write(network: FaceEmbedder, path: Path = FILE) -> dict[str, float | int | s
     if size > MOST_BYTES or difference > MOST_DIFFERENCE:
         raise ValueError(f"{path.name}: {size} bytes (at most {MOST_BYTES}), differs by {difference:.2g} (at most {MOST_DIFFERENCE})")
     return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": size, "difference": difference}
+
+
+def restate(manifest: Path, sha256: str, source: str) -> None:
+    """Put a new file's digest and run into its manifest; the cosines stay until `benchmarks/calibrate_embedder.py` measures them anew."""
+    text = manifest.read_text(encoding="utf-8")
+    for key, value in (("sha256", sha256), ("source", source)):
+        text, changed = re.subn(rf'(?m)^{key} = ".*"$', f'{key} = "{value}"', text)
+        if changed != 1:
+            raise ValueError(f"{manifest} has {changed} lines of {key}, expected one")
+    manifest.write_text(text, encoding="utf-8")
 
 
 def example(count: int = 3) -> Tensor:

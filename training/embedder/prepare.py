@@ -62,14 +62,16 @@ def _write_faces(train: Path, path: Path, teacher: Embedder, detector: Detector,
     kept_out = np.concatenate([vectors[out], ask(teacher, np.stack([portrait_chip(name, detector) for name in PORTRAITS]), both_sides=True)])
     new = (found @ kept_out.T).max(axis=1) < SAME_PERSON
     print(f"{len(chips)} named faces of {len(names)} people, {out.sum()} held out; {new.sum()} nameless of {len(others)}")
+    part = path.with_suffix(".part.npz")
     np.savez(
-        path,
+        part,
         faces=np.concatenate([chips, others[new]]),
         vectors=np.concatenate([vectors, found[new]]),
         people=np.concatenate([people, np.full(new.sum(), NAMELESS)]),
         held_out=np.concatenate([out, np.zeros(new.sum(), np.bool_)]),
         names=names,
     )
+    part.replace(path)  # a kill leaves no half of it behind
 
 
 def portrait_chip(name: str, detector: Detector) -> Chip:

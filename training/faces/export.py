@@ -22,7 +22,7 @@ kind = "scrfd"
 network = "Ours, SCRFD-shaped, plain convolutions"
 licence = "Rollcall weights (asd_core/models/weights/LICENSE)"
 commercial = false
-trained_on = "803 pictures of public repositories, LFW and face tracks (part academic terms); teacher YuNet"
+trained_on = "682 pictures of public repositories, LFW and face tracks (part academic terms); teacher YuNet"
 source = "training/faces, run {run}"
 
 [files.network]

@@ -8,11 +8,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: make train-setup")
 
+from asd_core.models.manifest import read_manifest  # noqa: E402
 from benchmarks import calibrate_embedder  # noqa: E402
 from training.embedder.augment import seen  # noqa: E402
 from training.embedder.data import held_out  # noqa: E402
 from training.embedder.evaluate import spearman, verification  # noqa: E402
-from training.embedder.export import write  # noqa: E402
+from training.embedder.export import MANIFEST, restate, write  # noqa: E402
 from training.embedder.loss import AdaFace, distillation, orthonormal  # noqa: E402
 from training.embedder.muon import Muon, orthogonal  # noqa: E402
 from training.embedder.network import FaceEmbedder  # noqa: E402
@@ -198,3 +199,12 @@ class TestExport:
     def test_no_normalisation_is_left_in_the_file(self, tmp_path):
         write(FaceEmbedder(), tmp_path / "id.onnx")
         assert {node.op_type for node in onnx.load(tmp_path / "id.onnx").graph.node}.isdisjoint({"BatchNormalization", "PRelu"})
+
+    def test_the_manifest_is_of_the_new_file_and_keeps_its_cosines(self, tmp_path):
+        manifest = tmp_path / "rollcall_id.toml"
+        manifest.write_text(MANIFEST.read_text())
+        restate(manifest, "ab" * 32, "training/embedder, run x of y")
+        before, after = (read_manifest(path) for path in (MANIFEST, manifest))
+        assert after.files["network"].sha256 == "ab" * 32
+        assert after.source == "training/embedder, run x of y"
+        assert after.thresholds == before.thresholds
