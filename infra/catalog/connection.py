@@ -26,7 +26,9 @@ MIGRATION_LOCK = 0x726F6C6C  # advisory lock numbers: any constants that nobody 
 PUBLISH_LOCK = 0x726F6C6D
 POOL_TIMEOUT = 30.0  # seconds to wait for a connection
 
-logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())  # what it tells nobody else goes to the terminal; errors come as ours
+# The pool's warnings would reach the terminal, by Python's last resort or through Prefect's handlers; its errors come as ours.
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+logging.getLogger("psycopg.pool").propagate = False
 
 
 class CatalogError(RollcallError):
