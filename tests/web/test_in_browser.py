@@ -42,7 +42,9 @@ def page_of(browser, address, **options):
 
 def shot(page, name):
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=str(SCREENSHOTS / f"{name}.png"), full_page=True)
+    path = SCREENSHOTS / f"{name}.png"
+    page.screenshot(path=str(path), full_page=True)
+    assert cv2.imread(str(path)).std() > 2, f"{name} is an empty page"
 
 
 def until(page, truth):
