@@ -37,11 +37,11 @@ def seen(face: Chip, rng: np.random.Generator, harshness: float = 1.0) -> Chip:
 
 def _misaligned(side: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return the map (2, 3) of a picture of `side` pixels onto the chip, a little turned, scaled and shifted."""
-    turn, zoom = np.deg2rad(rng.normal(0, 2.5)), np.exp(rng.normal(0, 0.03))
+    turn, zoom = np.deg2rad(rng.normal(0, 4.0)), np.exp(rng.normal(0, 0.05))
     c, s = np.cos(turn) * zoom, np.sin(turn) * zoom
     middle, k = CHIP_SIZE / 2 - 0.5, CHIP_SIZE / side
     turned = np.array([[c, -s], [s, c]])
-    shift = np.array([middle, middle]) + rng.normal(0, 1.3, 2) - turned @ np.array([middle, middle])
+    shift = np.array([middle, middle]) + rng.normal(0, 2.2, 2) - turned @ np.array([middle, middle])
     return np.column_stack([turned * k, turned @ np.full(2, (k - 1) / 2) + shift])
 
 
