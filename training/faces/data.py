@@ -18,9 +18,11 @@ from torch import Tensor
 from asd_core.geometry import ARCFACE_TEMPLATE, similarity
 from training.faces.looks import spoil, tint
 from training.faces.loss import Targets
-from training.faces.prepare import MIRRORED_POINTS, Material, read_rgb
+from training.faces.prepare import MIRRORED_POINTS, Material, aside, read_rgb
 
-SURE, DOUBTFUL = 0.66, 0.35  # teacher's mean score: a face from the first, background under the second; between: raised hands, hidden faces
+SURE, DOUBTFUL = 0.66, 0.28  # teacher's mean score: a face from the first, background under the second; between: raised hands, hidden faces
+SURE_TURNED = 0.5  # the same for a turned face, of which the teacher is never as sure
+OFTENER = 9.0  # a face in full profile is drawn so many times as often as a frontal one: of those there are thirty times more
 SMALLEST = 11.0  # pixels of the longer side; a smaller face is neither face nor background
 NARROWEST = 8.0  # pixels of the shorter side
 POINTED = 16.0  # pixels of the longer side from which the points are learnt
@@ -29,6 +31,7 @@ ENLARGED = 2.0  # at most, against the stored picture
 COVERED = 0.9, 0.5  # share of the view, along one side at least, that a scene or a track fills: small faces come from crowds and mosaics
 LEVELS = 3  # halved copies of a picture, so that no view is shrunken by more than two at once
 EXCHANGED_APART = 0.07  # of the face's side: how far the points of a face may lie from the chip's, so that only near-frontal faces are exchanged
+SQUEEZED = 0.25, (0.72, 1.1)  # how often, and within what, a view is narrowed or widened: heads differ, and a turned one is narrower
 SHARES = {"face": 0.34, "big": 0.14, "mosaic": 0.32, "empty": 0.2}
 
 
@@ -40,12 +43,8 @@ class Source:
     boxes: NDArray[np.float32]
     points: NDArray[np.float32]
     scores: NDArray[np.float32]
+    sure: NDArray[np.bool_]
     grey: bool
-
-    @property
-    def sure(self) -> NDArray[np.int64]:
-        """Return the rows of the faces that the teacher is sure of."""
-        return np.flatnonzero(self.scores >= SURE)
 
 
 @dataclass(slots=True)
@@ -73,11 +72,9 @@ class Crops:
         self._chips = [read_rgb(chip) for chip in material.chips]
         self._mask = _oval(112, (56, 66), (44, 52))
         sources = [_source(picture.jpeg, picture.kind == "track", picture.faces) for picture in material.pictures]
-        self._scenes = [source for source in sources if len(source.sure) and not source.grey]
-        self._tracks = [source for source in sources if len(source.sure) and source.grey]
+        self._scenes = _Faces([source for source in sources if not source.grey])
+        self._tracks = _Faces([source for source in sources if source.grey])
         self._empty = [source for source in sources if not source.grey and source.scores.max(initial=0) < DOUBTFUL]
-        crowd = np.sqrt([len(source.sure) for source in self._scenes])
-        self._weights = crowd / crowd.sum()
 
     def batch(self, count: int, side: int) -> tuple[Tensor, Targets]:
         """Return `count` crops (count, 3, side, side) as the network takes them, and their faces."""
@@ -132,9 +129,8 @@ class Crops:
             scale = math.exp(rng.uniform(math.log(0.3), math.log(ENLARGED)))
             centre, target = rng.random(2) * (wide, tall), (width / 2, height / 2)
         else:
-            tracks = self._tracks and rng.random() < (0.45 if kind == "big" else 0.2)
-            source = self._tracks[rng.integers(len(self._tracks))] if tracks else self._scenes[rng.choice(len(self._scenes), p=self._weights)]
-            box = source.boxes[rng.choice(source.sure)]
+            tracks = self._tracks.some and rng.random() < (0.45 if kind == "big" else 0.25)
+            source, box = (self._tracks if tracks else self._scenes).draw(rng)
             stored = (box[2:] - box[:2]).max()
             low, high = (0.4, 0.95) if kind == "big" else (12 / least, 0.55)
             wanted = least * math.exp(rng.uniform(math.log(min(low, high)), math.log(high)))
@@ -144,7 +140,9 @@ class Crops:
             free = np.maximum(0, np.array([width, height]) - 0.5 * wanted) if kind != "big" else np.array([width, height]) * 0.25
             target = (np.array([width, height]) - free) / 2 + rng.random(2) * free
         mirror = rng.random() < 0.5
-        matrix = _similarity(scale, angle, mirror, centre, target)
+        often, (narrow, wide) = SQUEEZED
+        squeeze = math.exp(rng.uniform(math.log(narrow), math.log(wide))) if rng.random() < often else 1.0
+        matrix = _affine((scale * squeeze, scale), angle, mirror, centre, target)
         crop = _warp(source, matrix, self._ground(width, height), mirror)
         if source.grey:
             crop.picture = tint(crop.picture, rng)
@@ -187,12 +185,33 @@ def _source(jpeg: bytes, grey: bool, faces: object) -> Source:
     levels = [picture[..., 0].copy() if grey else picture]
     while len(levels) <= LEVELS and min(levels[-1].shape[:2]) >= 32:
         levels.append(cv2.resize(levels[-1], (levels[-1].shape[1] // 2, levels[-1].shape[0] // 2), interpolation=cv2.INTER_AREA))
-    return Source(levels, faces.boxes, faces.points, faces.scores, grey)
+    sure = faces.scores >= np.where(aside(faces.points) >= 0.3, SURE_TURNED, SURE)
+    return Source(levels, faces.boxes, faces.points, faces.scores, sure, grey)
 
 
-def _similarity(scale: float, angle: float, mirror: bool, centre: Sequence[float], target: Sequence[float]) -> NDArray[np.float64]:
-    """Return the (2, 3) transform that scales, turns and perhaps mirrors about `centre` and puts it at `target`."""
-    turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+class _Faces:
+    """The sure faces of some pictures, to be drawn from: turned ones oftener, those of a crowd less often each."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._faces = [(source, row) for source in sources for row in np.flatnonzero(source.sure)]
+        off = [np.clip(aside(source.points[source.sure]) / 0.5, 0, 1) for source in sources]
+        weights = np.concatenate([(1 + (OFTENER - 1) * each**2) / math.sqrt(max(1, len(each))) for each in off] or [np.zeros(0)])
+        self._reached = np.cumsum(weights)
+
+    @property
+    def some(self) -> bool:
+        """Return whether there are any."""
+        return bool(self._faces)
+
+    def draw(self, rng: np.random.Generator) -> tuple[Source, NDArray[np.float32]]:
+        """Return a picture and the box (4,) of one of its faces."""
+        source, row = self._faces[int(np.searchsorted(self._reached, rng.random() * self._reached[-1], side="right"))]
+        return source, source.boxes[row]
+
+
+def _affine(scale: tuple[float, float], angle: float, mirror: bool, centre: Sequence[float], target: Sequence[float]) -> NDArray[np.float64]:
+    """Return the (2, 3) transform that scales along x and y, turns and perhaps mirrors about `centre` and puts it at `target`."""
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) @ np.diag(scale)
     if mirror:
         turn = turn @ np.diag([-1.0, 1.0])
     return np.column_stack([turn, np.asarray(target) - turn @ np.asarray(centre)])
@@ -225,7 +244,7 @@ def _warp(source: Source, matrix: NDArray[np.float64], ground: NDArray[np.uint8]
     seen = sides.prod(axis=1) / np.maximum((whole[:, 2:] - whole[:, :2]).prod(axis=1), 1e-6)
     kept = (seen > 0.03) & (source.scores >= DOUBTFUL)
     large = (sides.max(axis=1, initial=0) >= SMALLEST) & (sides.min(axis=1, initial=width) >= NARROWEST)
-    learnt = (source.scores >= SURE) & (seen >= SEEN) & large
+    learnt = source.sure & (seen >= SEEN) & large
     return Crop(picture, boxes[kept].astype(np.float32), points[kept].astype(np.float32), learnt[kept])
 
 

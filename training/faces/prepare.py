@@ -13,6 +13,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -46,6 +47,8 @@ LARGEST_LOOK = 1400  # pixels of the longer side
 SUITED = (14.0, 300.0)  # face sides in a look's own pixels that the teacher was made for
 SAME_FACE_IOU = 0.45
 MIRRORED_POINTS = (1, 0, 2, 4, 3)
+KNOWN = 0.25  # teacher's score from which the largest face of a track's frame is one: every frame of a track was cut around a face
+TURNED, MORE = 0.25, 5  # a track in which a face is turned so far gives so many times the frames
 MARGIN = 0.25  # of the longer side, put around each look: the teacher too finds faces better that do not touch the edge
 
 
@@ -145,8 +148,34 @@ def scenes(train: Path, held_out: bool) -> Iterator[tuple[str, bytes]]:
                 yield row["image"], archive.read(members[row["image"]])
 
 
-def track_frames(train: Path, each: int) -> Iterator[tuple[str, bytes]]:
-    """Yield `each` frames, evenly spread, of every face track of training people, as JPEG; grey, 176 x 176."""
+def track_pictures(train: Path, each: int, teacher: Detector) -> Iterator[Picture]:
+    """Yield `each` frames, evenly spread, of every face track of training people, and more of those who turn aside; grey, 176 x 176."""
+    for name, frames in _tracks(train):
+        pictures = [_track_picture(name, frames, k, teacher) for k in np.linspace(0, len(frames) - 1, each).astype(int)]
+        if max((aside(picture.faces.points).max(initial=0) for picture in pictures), default=0) >= TURNED:
+            pictures = [_track_picture(name, frames, k, teacher) for k in np.linspace(0, len(frames) - 1, each * MORE).astype(int)]
+        yield from (picture for picture in pictures if len(picture.faces.scores))
+
+
+def _track_picture(name: str, frames: Sequence[NDArray[np.uint8]], k: int, teacher: Detector) -> Picture:
+    """Return a frame of a track with its labels; of its largest face we know that it is one."""
+    jpeg = cv2.imencode(".jpg", frames[k], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+    faces = label(read_rgb(jpeg), teacher)
+    sides = (faces.boxes[:, 2:] - faces.boxes[:, :2]).max(axis=1, initial=0)
+    if len(sides) and faces.scores[sides.argmax()] >= KNOWN:
+        faces.scores[sides.argmax()] = 1.0
+    return Picture(f"{name}_{k}", "track", jpeg, faces)
+
+
+def aside(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how far faces (N, 5, 2) are turned aside, (N,): the nose's way off the middle of the eyes, in eye distances; 0.5 is full profile."""
+    eyes = points[:, 1] - points[:, 0]
+    nose = points[:, 2] - (points[:, 0] + points[:, 1]) / 2
+    return np.abs((eyes * nose).sum(axis=1)) / np.maximum(np.square(eyes).sum(axis=1), 1e-6)
+
+
+def _tracks(train: Path) -> Iterator[tuple[str, list[NDArray[np.uint8]]]]:
+    """Yield names and frames (176, 176) of the face tracks of training people."""
     for number in ("", "_2"):
         told = json.loads((train / "asd" / f"manifest{number}.json").read_text())["tracks"]
         with zipfile.ZipFile(train / "asd" / f"tracks{number}.zip") as archive:
@@ -155,9 +184,7 @@ def track_frames(train: Path, each: int) -> Iterator[tuple[str, bytes]]:
                 if track["split"] != "train" or track["source_repository"] in HELD_OUT_SOURCES:
                     continue
                 with av.open(io.BytesIO(archive.read(members[track["name"]]))) as container:
-                    frames = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
-                for chosen in np.linspace(0, len(frames) - 1, each).astype(int):
-                    yield f"{track['name']}_{chosen}", cv2.imencode(".jpg", frames[chosen], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+                    yield track["name"], [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
 
 
 def chips(train: Path, most: int) -> list[bytes]:
@@ -187,13 +214,9 @@ def prepare(shared: Path, cache: Path, *, most_scenes: int, track_each: int, mos
     if cache.is_file():
         return read_material(cache)
     teacher = open_teacher(shared / "models")
-    listed = [("scene", *each) for each in list(scenes(shared / "train", held_out=False))[:most_scenes]]
-    listed += [("track", *each) for each in track_frames(shared / "train", track_each)] if track_each else []
-    pictures = []
-    for kind, name, jpeg in listed:
-        faces = label(read_rgb(jpeg), teacher)
-        if kind == "scene" or len(faces.scores):
-            pictures.append(Picture(name, kind, jpeg, faces))
+    found = islice(scenes(shared / "train", held_out=False), most_scenes)
+    pictures = [Picture(name, "scene", jpeg, label(read_rgb(jpeg), teacher)) for name, jpeg in found]
+    pictures += track_pictures(shared / "train", track_each, teacher) if track_each else []
     material = Material(pictures, chips(shared / "train", most_chips))
     write_material(material, cache)
     return material
