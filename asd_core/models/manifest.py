@@ -110,8 +110,9 @@ def read_manifest(path: Path) -> Manifest:
             windows=tuple(map(float, told.pop("windows", ()))),
             **told,
         )
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ModelMismatch(f"{path} is not a model manifest: {error}") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # bytes that are no text and no TOML are ValueErrors
+        why = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise ModelMismatch(f"{path} is not a model manifest: {why}") from error
     _check(manifest, path)
     return manifest
 
@@ -132,6 +133,14 @@ def _check(manifest: Manifest, path: Path) -> None:
         raise ModelMismatch(f"{path}: role is {manifest.role!r}, expected one of {', '.join(get_args(Role))}")
     if not (isinstance(manifest.name, str) and manifest.name and Path(manifest.name).name == manifest.name):
         raise ModelMismatch(f"{path}: the name {manifest.name!r} is no plain name")
+    for key in ("kind", "licence", "network", "trained_on", "note", "source"):
+        if not isinstance(getattr(manifest, key), str):
+            raise ModelMismatch(f"{path}: {key} is {getattr(manifest, key)!r}, expected a text")
+    if not isinstance(manifest.input.name, str):
+        raise ModelMismatch(f"{path}: [input] has the name {manifest.input.name!r}, expected a text")
+    for key, numbers in (("thresholds", manifest.thresholds), ("calibration", manifest.calibration)):
+        if not (isinstance(numbers, dict) and all(isinstance(number, (int, float)) for number in numbers.values())):
+            raise ModelMismatch(f"{path}: [{key}] is a table of numbers")
     if not isinstance(manifest.commercial, bool):
         raise ModelMismatch(f"{path}: commercial is {manifest.commercial!r}, expected true or false")
     missing = [part for part in PARTS[manifest.role] if part not in manifest.files]

@@ -48,13 +48,22 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What the manifests tell: the models by name, and of manifests that cannot be read, by the file's name without `.toml`, what is wrong."""
+
+    manifests: Mapping[str, Manifest]
+    damaged: Mapping[str, str]  # one line each, naming the file
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """One known model and whether it can be used: `model` is None with a `reason`, or set with an empty one.
 
-    damaged: its files are there and are not what the manifest says.
+    damaged: its files are there and are not what the manifest says; or its manifest cannot be read, and `manifest` is None.
     """
 
-    manifest: Manifest
+    name: str
+    manifest: Manifest | None
     model: Model | None
     reason: str
     damaged: bool = False
@@ -70,12 +79,15 @@ def find(role: Role, folders: Sequence[ModelFolder], name: str | None = None) ->
 
     Raises:
         ModelMissing: no folder holds a model for the role on these terms.
-        ModelMismatch: a file is not what its manifest says.
+        ModelMismatch: a file is not what its manifest says, or the manifest of the model that the user chose cannot be read.
     """
-    manifests = known_manifests(folders)
+    known = known_manifests(folders)
+    manifests = known.manifests
+    if name is not None and name in known.damaged:
+        raise ModelMismatch(f"the {role} model {name} cannot be used: {known.damaged[name]}")
     if name is not None and (name not in manifests or manifests[name].role != role):
-        known = ", ".join(sorted(n for n, manifest in manifests.items() if manifest.role == role))
-        raise ModelMissing(f"no manifest of a {role} model is called {name!r}; known: {known or 'none'}")
+        others = ", ".join(sorted(n for n, manifest in manifests.items() if manifest.role == role))
+        raise ModelMissing("; ".join([f"no manifest of a {role} model is called {name!r}; known: {others or 'none'}", *known.damaged.values()]))
     reasons = []
     for wanted in (name,) if name is not None else DEFAULTS[role]:
         model, reason = _locate(manifests[wanted], folders)
@@ -89,24 +101,37 @@ def find(role: Role, folders: Sequence[ModelFolder], name: str | None = None) ->
 
 
 def available(folders: Sequence[ModelFolder]) -> list[Found]:
-    """Return every known model with its state, sorted by role and name; damaged files give a reason, not an error."""
+    """Return every known model with its state, sorted by role and name; damaged files give a reason, not an error.
+
+    Manifests that cannot be read come last: nobody knows which role they were for.
+    """
+    known = known_manifests(folders)
     listed = []
-    for manifest in known_manifests(folders).values():
+    for manifest in sorted(known.manifests.values(), key=lambda manifest: (manifest.role, manifest.name)):
         try:
-            listed.append(Found(manifest, *_locate(manifest, folders)))
+            listed.append(Found(manifest.name, manifest, *_locate(manifest, folders)))
         except ModelMismatch as error:
-            listed.append(Found(manifest, None, str(error), damaged=True))
-    return sorted(listed, key=lambda found: (found.manifest.role, found.manifest.name))
+            listed.append(Found(manifest.name, manifest, None, str(error), damaged=True))
+    return listed + [Found(name, None, None, reason, damaged=True) for name, reason in sorted(known.damaged.items())]
 
 
-def known_manifests(folders: Sequence[ModelFolder]) -> dict[str, Manifest]:
-    """Return all manifests by name; one that lies beside a user's files wins over a packaged one, the first folder over later ones."""
+def known_manifests(folders: Sequence[ModelFolder]) -> Known:
+    """Return all manifests; one that lies beside a user's files wins over a packaged one, the first folder over later ones.
+
+    One that cannot be read is passed over and told: it spoils no other model.
+    """
     manifests = {manifest.name: manifest for manifest in packaged_manifests()}
+    damaged: dict[str, str] = {}
     for folder in reversed(folders):
         for path in sorted(folder.path.glob("*.toml")):
-            manifest = read_manifest(path)
+            try:
+                manifest = read_manifest(path)
+            except ModelMismatch as error:
+                damaged[path.stem] = str(error)
+                continue
             manifests[manifest.name] = manifest
-    return manifests
+            damaged.pop(manifest.name, None)  # of a later folder, which is not asked for this name any more
+    return Known(manifests, damaged)
 
 
 def _locate(manifest: Manifest, folders: Sequence[ModelFolder]) -> tuple[Model | None, str]:
@@ -126,8 +151,11 @@ def _locate(manifest: Manifest, folders: Sequence[ModelFolder]) -> tuple[Model |
 def _verified_sha256(manifest: Manifest, paths: Mapping[str, Path]) -> str:
     digests = {}
     for part, path in sorted(paths.items()):
-        with path.open("rb") as stream:
-            digests[part] = hashlib.file_digest(stream, "sha256").hexdigest()
+        try:
+            with path.open("rb") as stream:
+                digests[part] = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise ModelMismatch(f"{path} cannot be read: {error.strerror}") from error
         stated = manifest.files[part].sha256
         if stated is not None and stated != digests[part]:
             raise ModelMismatch(

@@ -150,7 +150,7 @@ def _services(settings: Settings) -> Iterator[Finding]:
 def _models(settings: Settings) -> Iterator[Finding]:
     from asd_core.errors import ModelError
     from asd_core.models.manifest import WEIGHTS
-    from asd_core.models.registry import find
+    from asd_core.models.registry import find, known_manifests
     from tasks.plan import ROLES
 
     folders = settings.model_folders()
@@ -166,6 +166,8 @@ def _models(settings: Settings) -> Iterator[Finding]:
         folder = next(iter(model.paths.values())).parent
         origin = "our own, of this package" if folder == WEIGHTS else str(folder)
         yield Finding(role, "ok", f"{model.name} ({origin}; {model.manifest.licence}; {terms}{trained})")
+    for name, reason in sorted(known_manifests(folders).damaged.items()):
+        yield Finding(name, "wrong", f"{reason}; it is passed over: mend or remove it")
 
 
 def _gpu(settings: Settings) -> Iterator[Finding]:

@@ -36,12 +36,12 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print a JS
         ("role", "model", "in use", "commercial use", "licence", "trained on", "where"),
         [
             (
-                row["role"],
+                row["role"] or "damaged",
                 row["name"],
                 "yes" if row["in_use"] else "",
-                "yes" if row["commercial"] else "no",
-                row["licence"],
-                row["trained_on"],
+                {True: "yes", False: "no", None: ""}[row["commercial"]],
+                row["licence"] or "",
+                row["trained_on"] or "",
                 row["path"] or row["reason"],
             )
             for row in rows
@@ -61,21 +61,20 @@ def verify_models() -> None:
     wrong = 0
     used = models_in_use(_settings())
     for found in known_models():
-        name = found.manifest.name
         if found.model is None:
             wrong += found.damaged
-            show_line(f"{'BAD ' if found.damaged else '-   '} {name}: {found.reason}")
+            show_line(f"{'BAD ' if found.damaged else '-   '} {found.name}: {found.reason}")
             continue
         try:
             for path in found.model.paths.values():
                 open_session(path)
         except ModelError as error:
             wrong += 1
-            show_line(f"BAD  {name}: {error}")
+            show_line(f"BAD  {found.name}: {error}")
             continue
-        show_line(f"ok   {name}  {found.model.sha256[:12]}{'  (in use)' if name in used else ''}")
+        show_line(f"ok   {found.name}  {found.model.sha256[:12]}{'  (in use)' if found.name in used else ''}")
     if wrong:
-        complain(f"{wrong} model{'s are' if wrong > 1 else ' is'} not as described; fetch the files again")
+        complain(f"{wrong} model{'s are' if wrong > 1 else ' is'} not as described; fetch the files again, mend or remove the manifest")
         raise typer.Exit(1)
 
 
@@ -116,7 +115,7 @@ def _manifest_of(name: str, source: str, settings: Settings) -> tuple[Manifest, 
     from asd_core.models.registry import known_manifests
     from infra.model_files import source_folder
 
-    known = known_manifests(settings.model_folders())
+    known = known_manifests(settings.model_folders()).manifests
     if name in known:
         return known[name], None
     beside = source_folder(source) / f"{name}.toml"
@@ -153,18 +152,13 @@ def models_in_use(settings: Settings) -> dict[str, Model]:
 
 
 def model_rows() -> list[dict[str, Any]]:
-    """Return a flat row a known model."""
+    """Return a flat row a known model; of a manifest that cannot be read, name and reason are all that is known."""
     used = models_in_use(_settings())
+    told = ("licence", "commercial", "trained_on", "note", "source")
     return [
-        {
-            "role": found.manifest.role,
-            "name": found.manifest.name,
-            "in_use": found.manifest.name in used,
-            "licence": found.manifest.licence,
-            "commercial": found.manifest.commercial,
-            "trained_on": found.manifest.trained_on,
-            "note": found.manifest.note,
-            "source": found.manifest.source,
+        {"role": getattr(found.manifest, "role", None), "name": found.name, "in_use": found.model is not None and found.name in used}
+        | {key: getattr(found.manifest, key, None) for key in told}
+        | {
             "sha256": found.model.sha256 if found.model else None,
             "path": str(next(iter(found.model.paths.values())).parent) if found.model else None,
             "reason": found.reason or None,

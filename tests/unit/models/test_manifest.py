@@ -59,11 +59,25 @@ def test_what_is_left_out_has_plain_defaults(tmp_path):
         ('name = "input"', 'name = "input"\nchannels = "grey"'),
         ("[input]", "[entrance]"),
         ("[thresholds]", "[thresholds"),
+        ("[input]", "[exit]"),
+        ("size_wh = [640, 384]", "size_wh = [640]"),
+        ("size_wh = [640, 384]", 'size_wh = ["wide", 384]'),
+        ("score = 0.5", 'score = "half"'),
+        ('licence = "MIT"', "licence = 5"),
+        ('name = "input"', "name = 5"),
     ],
 )
 def test_a_wrong_manifest_is_refused_by_name(tmp_path, old, new):
     path = tmp_path / "mine.toml"
     path.write_text(GOOD.replace(old, new))
+    with pytest.raises(ModelMismatch, match=r"mine\.toml") as caught:
+        read_manifest(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_no_manifest(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xff\xfe")
     with pytest.raises(ModelMismatch, match=r"mine\.toml"):
         read_manifest(path)
 

@@ -62,7 +62,7 @@ def test_a_changed_file_is_refused(tmp_path):
     folder = put(tmp_path / "a", "mine", sha256="0" * 64)
     with pytest.raises(ModelMismatch, match=r"mine\.onnx"):
         find("embedder", [folder], "mine")
-    (entry,) = [found for found in available([folder]) if found.manifest.name == "mine"]
+    (entry,) = [found for found in available([folder]) if found.name == "mine"]
     assert entry.model is None
     assert "mine.onnx" in entry.reason
 
@@ -78,10 +78,42 @@ def test_nothing_there_says_what_to_do(tmp_path):
 
 def test_all_known_models_are_listed(tmp_path):
     listed = available([put(tmp_path / "a", "mine")])
-    states = {found.manifest.name: found.model is not None for found in listed}
+    states = {found.name: found.model is not None for found in listed}
     assert states["mine"]
     assert not states["lrasd_ava"]
     assert [found.manifest.role for found in listed] == sorted(found.manifest.role for found in listed)
+
+
+def test_a_damaged_manifest_spoils_no_other_model(tmp_path):
+    folder = put(tmp_path / "a", "mine")
+    (folder.path / "half.toml").write_text('name = "half')
+    assert find("embedder", [folder], "mine").name == "mine"
+    (entry,) = [found for found in available([folder]) if found.damaged]
+    assert (entry.name, entry.manifest, entry.model) == ("half", None, None)
+    assert "half.toml" in entry.reason
+    with pytest.raises(ModelMismatch, match=r"half\.toml"):
+        find("embedder", [folder], "half")
+    with pytest.raises(ModelMissing, match=r"'other'; known: .*half\.toml"):
+        find("embedder", [folder], "other")
+
+
+def test_a_damaged_manifest_matters_where_it_would_have_been_asked(tmp_path):
+    first, second = put(tmp_path / "a", "mine"), put(tmp_path / "b", "mine")
+    (second.path / "mine.toml").write_text("")
+    assert find("embedder", [first, second], "mine").paths == {"network": first.path / "mine.onnx"}
+    assert not [found for found in available([first, second]) if found.damaged]
+    with pytest.raises(ModelMismatch, match=r"mine\.toml"):
+        find("embedder", [second, first], "mine")
+
+
+def test_a_damaged_manifest_beside_a_packaged_one(tmp_path):
+    name = DEFAULTS["embedder"][0]
+    folder = put(tmp_path / "a", name)
+    (folder.path / f"{name}.toml").write_text("commercial = perhaps")
+    states = {(found.name, found.manifest is None) for found in available([folder]) if found.name == name}
+    assert states == {(name, False), (name, True)}
+    with pytest.raises(ModelMismatch, match=r"is not a model manifest"):
+        find("embedder", [folder], name)
 
 
 def test_the_cache_key_holds_the_files_and_how_they_are_fed(tmp_path):

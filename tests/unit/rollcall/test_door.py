@@ -222,6 +222,26 @@ def test_a_role_that_nothing_serves_is_one_line(tmp_path):
     assert {finding["about"]: finding["verdict"] for finding in findings}["embedder"] == "wrong"
 
 
+def test_a_damaged_manifest_is_shown_and_passed_over(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "half.toml").write_text('name = "half')
+    rows = json.loads(rollcall("models", "list", "--json", home=tmp_path, check=0).stdout)
+    (half,) = [row for row in rows if row["name"] == "half"]
+    assert (half["role"], half["in_use"], half["path"]) == (None, False, None)
+    assert "half.toml" in half["reason"]
+    assert {row["role"] for row in rows if row["in_use"]} == {"detector", "speaking", "embedder"}
+    assert "damaged" in rollcall("models", "list", home=tmp_path, check=0).stdout
+    verified = rollcall("models", "verify", home=tmp_path, check=1)
+    assert [line.partition(":")[0] for line in verified.stdout.splitlines() if line.startswith("BAD")] == ["BAD  half"]
+    about = {finding["about"]: finding for finding in json.loads(rollcall("doctor", "--json", home=tmp_path, check=1).stdout)}
+    assert (about["half"]["verdict"], about["detector"]["verdict"]) == ("wrong", "ok")
+    (tmp_path / "rollcall.toml").write_text('[models]\ndetector = "half"\n')
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    done = rollcall("analyse", tmp_path / "a.mp4", home=tmp_path, check=1)
+    assert "half.toml is not a model manifest" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_doctor_says_what_is_here(tmp_path):
     done = rollcall("doctor", "--json", home=tmp_path)
     about = {finding["about"]: finding for finding in json.loads(done.stdout)}
