@@ -7,7 +7,7 @@ LOCK := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint docs lock accuracy search-accuracy variants benchmark-speed train-material train-setup train-smoke train-speaking train-faces train-embedder clean
+.PHONY: help setup run test test-services lint docs lock accuracy search-accuracy variants benchmark-speed train-material train-setup train-smoke train-speaking train-faces train-embedder clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -25,8 +25,11 @@ $(VENV)/.ready: requirements/cpu.lock pyproject.toml
 run: setup  ## the main job on MEDIA=folder, or on demo programmes made on the spot
 	@$(BIN)/rollcall $(if $(MEDIA),ingest "$(MEDIA)" --show,demo)
 
-test: setup  ## all tests that need no GPU and no hours
-	$(BIN)/python -m pytest -q
+test: setup  ## all tests that need no GPU, no services and no hours
+	$(BIN)/python -m pytest -q -m "not services"
+
+test-services: setup  ## tests with a real S3 server, PostgreSQL and Prefect server; apt install radosgw ceph-mon ceph-osd postgresql postgresql-contrib
+	$(BIN)/python -m pytest -q -m services --require-services
 
 lint: setup  ## formatter, linter, types, import rules
 	$(BIN)/ruff format --check .
