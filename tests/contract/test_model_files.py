@@ -1,17 +1,22 @@
 """Models that are pulled: the very files of the manifest or nothing, from a folder or by https, and no secret in a message."""
 
 import datetime
+import errno
 import functools
 import hashlib
 import http.server
+import os
 import ssl
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from asd_core.errors import ModelMismatch, NotFound, RequestError, Unavailable
 from asd_core.models.manifest import read_manifest
-from infra.model_files import pull_model
+from infra.model_files import place_text, pull_model
 
 MANIFEST = """
 name = "mine"
@@ -86,6 +91,48 @@ def test_what_cannot_be_checked_is_not_taken(folder, target, tmp_path):
     path.write_text(MANIFEST.replace('sha256 = "{sha256}"', ""))
     with pytest.raises(RequestError, match="sha256"):
         pull_model(read_manifest(path), str(folder), target)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_called_that(manifest, folder, target, address, monkeypatch, number):
+    def full(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for source in (str(folder), f"https://{address}/models"):
+        with pytest.raises(Unavailable, match=r"disk of .* is full"):
+            pull_model(manifest, source, target)
+        assert nothing_in(target)
+    with pytest.raises(Unavailable, match=r"disk of .* is full"):
+        place_text(target / "mine.toml", "text")
+    assert nothing_in(target)
+
+
+def test_a_folder_that_cannot_be_written_is_named(manifest, folder, tmp_path):
+    (tmp_path / "home").write_text("a file")
+    with pytest.raises(Unavailable, match=r"home/models cannot be written"):
+        pull_model(manifest, str(folder), tmp_path / "home" / "models")
+
+
+def test_what_a_killed_pull_left_is_cleared_and_not_that_of_a_living_one(manifest, folder, target, tmp_path):
+    waits = """
+import os, sys, time
+from pathlib import Path
+os.fsync = lambda _: (print("written", flush=True), time.sleep(60))
+from asd_core.models.manifest import read_manifest
+from infra.model_files import pull_model
+pull_model(read_manifest(Path(sys.argv[1])), sys.argv[2], Path(sys.argv[3]))
+"""
+    command = [sys.executable, "-c", waits, str(tmp_path / "mine.toml"), str(folder), str(target)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout.readline() == b"written\n"
+            pull_model(manifest, str(folder), target)
+            assert len(list(target.iterdir())) == 2
+        finally:
+            child.kill()
+    pull_model(manifest, str(folder), target)
+    assert [path.name for path in target.iterdir()] == [FILE]
 
 
 @pytest.mark.parametrize("source", ["http://127.0.0.1/models", "ftp://host/models", "file:///tmp", "https:///models"])
