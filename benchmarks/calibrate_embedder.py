@@ -45,7 +45,7 @@ SIZES = np.array([20, 24, 28, 34, 40, 56, 80])  # longer side of the face in pix
 CHIP_FACE = 100.0  # of an aligned chip
 FRAMES = 3
 FEWEST, TAIL = 3, 1e-3  # pairs that a threshold may stand on; share of different pairs from which a tail is continued
-HELD_OUT_BYTE = 26  # of 256: the people that training/embedder keeps out, by their names
+HELD_OUT_BYTE = 26  # of 256: the people that training/people.py keeps out, by their names; a test compares
 MOST_PICTURES, SINGLES = 8, 1500  # of one person; people with one picture, who can only be mistaken
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
@@ -19,17 +18,11 @@ from asd_core.faces.detect import Detector
 from asd_core.records import Detections
 
 DETECTOR = "yunet_n_dynamic"  # of faces that come in whole pictures
-HELD_OUT_BYTE = 26  # of 256: one person in ten
 SMALLEST_FACE = 24.0  # pixels, longer side: below, the teacher's vector of a nameless face says nothing
 TRACK_FRAMES = 5  # of one speaking track, spread over it: neighbours are one picture
 CERTAIN_SCORE = 0.75  # of a nameless face: what the detector doubts may be no face
 
 Chip = NDArray[np.uint8]  # (112, 112, 3) RGB, aligned
-
-
-def held_out(person: str) -> bool:
-    """Return whether a person is kept from all training: decided by the name alone, so that every picture of a person is on one side."""
-    return hashlib.sha256(person.encode()).digest()[0] < HELD_OUT_BYTE
 
 
 def named_faces(folder: Path) -> Iterator[tuple[str, Chip]]:

@@ -16,8 +16,9 @@ from asd_core.faces.detect import Detector, open_detector
 from asd_core.faces.embed import Embedder, open_embedder
 from asd_core.models.registry import ModelFolder, find
 from asd_core.models.session import open_session
-from training.embedder.data import DETECTOR, Chip, held_out, named_faces, scene_faces, track_faces
+from training.embedder.data import DETECTOR, Chip, named_faces, scene_faces, track_faces
 from training.embedder.pool import SHARD, ask, write_shard
+from training.people import held_out
 
 TEACHER = "mobilefacenet_arcface_128"
 SAME_PERSON = 0.42  # of the teacher, 1 false match in some 3,000: a nameless face so like somebody kept out is not learnt from

@@ -7,7 +7,6 @@ agree, their mean is a better label than one look is. The boxes that lie beside 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import zipfile
@@ -25,6 +24,7 @@ from asd_core.faces.detect import Detector, open_detector
 from asd_core.geometry import box_iou
 from asd_core.models.registry import ModelFolder, find
 from asd_core.models.session import open_session
+from training.people import held_out
 
 # Whole sources are held out: frames of one shot are in one source. Video, photographs, crowds and pictures without faces, 15 % of the pictures.
 HELD_OUT_SOURCES = frozenset(
@@ -40,7 +40,6 @@ HELD_OUT_SOURCES = frozenset(
         "beetbox/beets",
     }
 )
-HELD_OUT_PEOPLE = 26  # of 256: people whose name's digest begins below are never trained on, in this role as in the embedder's
 TEACHER = "yunet_n_dynamic"
 LOOKS = (0.25, 0.5, 1.0, 2.0)  # sizes of the picture at which the teacher looks, each also mirrored
 LARGEST_LOOK = 1400  # pixels of the longer side
@@ -195,8 +194,7 @@ def chips(train: Path, most: int) -> list[bytes]:
         for row in csv.DictReader(file):
             person = row["person"]
             seen[person] = seen.get(person, 0) + 1
-            held_out = hashlib.sha256(person.encode()).digest()[0] < HELD_OUT_PEOPLE
-            if not held_out and seen[person] <= 2 and len(taken) < most:
+            if not held_out(person) and seen[person] <= 2 and len(taken) < most:
                 taken.append(archive.read(row["file"]))
     return taken
 

@@ -6,7 +6,6 @@ voices is the demo's own synthesiser as other speakers (pitch, tract and syllabl
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from asd_core.demo.acting import act, lips
 from asd_core.demo.portraits import Figure, Portrait
 from asd_core.demo.voice import LEVEL, VOICES, Voice, speak
 from asd_core.timeline import GRID_HZ
+from training import people
 from training.run import SHARED
 from training.speaking.data import PORTRAITS, SAMPLES, STORED, TRACKS, Clips, Writer, sound_bands
 
@@ -44,7 +44,7 @@ def prepare_portraits(rng: np.random.Generator, folder: Path = PORTRAITS, tracks
     writer = Writer(folder, count * LENGTH, ("frames", "sound", "bands", "label", "vad"))
     with zipfile.ZipFile(SHARED / "train" / "faces" / "lfw_train.zip") as archive:
         pictures = [name for name in archive.namelist() if name.endswith(".jpg")]
-        by_side = [[name for name in pictures if is_held_out(name.split("/")[0]) == side] for side in (False, True)]
+        by_side = [[name for name in pictures if people.held_out(name.split("/")[0]) == side] for side in (False, True)]
         for number in range(count):
             side = number < held_out
             name = by_side[side][int(rng.integers(len(by_side[side])))]
@@ -59,11 +59,6 @@ def prepare_portraits(rng: np.random.Generator, folder: Path = PORTRAITS, tracks
                 label=labels(sound, vad) if speaks else np.zeros(LENGTH, np.int8), vad=vad,
             )  # fmt: skip
     writer.finish()
-
-
-def is_held_out(person: str) -> bool:
-    """Say whether a person of the face pictures is held out: a tenth, by name."""
-    return hashlib.sha256(person.encode()).digest()[0] < 26
 
 
 def draw(chip: NDArray[np.uint8], sound: NDArray[np.float32] | None, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -89,9 +84,9 @@ def labels(sound: NDArray[np.float32], vad: NDArray[np.float32]) -> NDArray[np.i
 def _voice(voices: Clips, held_out: bool, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return (S,) sound of a training track, faster or slower by up to a fifth (and so higher or lower), and its (LENGTH,) voice activity."""
     long = [c for c in voices.clips if c.kind in VOICE_KINDS and c.held_out == held_out and c.weight > 0.5 and c.count >= 75]
-    people = sorted({clip.person for clip in long})
+    speakers = sorted({clip.person for clip in long})
     for _ in range(100):
-        person = people[int(rng.integers(len(people)))]
+        person = speakers[int(rng.integers(len(speakers)))]
         clip = [c for c in long if c.person == person][int(rng.integers(sum(c.person == person for c in long)))]
         pace = int(rng.integers(85, 121))  # percent
         wanted = min(clip.count, -(-LENGTH * pace // 100))

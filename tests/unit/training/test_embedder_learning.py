@@ -1,7 +1,5 @@
 """The embedder's losses against their formulas by hand, its data rules, its export."""
 
-import hashlib
-
 import numpy as np
 import onnx
 import pytest
@@ -9,9 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: make train-setup")
 
 from asd_core.models.manifest import read_manifest  # noqa: E402
-from benchmarks import calibrate_embedder  # noqa: E402
 from training.embedder.augment import seen  # noqa: E402
-from training.embedder.data import held_out  # noqa: E402
 from training.embedder.evaluate import spearman, verification  # noqa: E402
 from training.embedder.export import MANIFEST, restate, write  # noqa: E402
 from training.embedder.loss import AdaFace, distillation, orthonormal  # noqa: E402
@@ -90,15 +86,6 @@ class TestDistillation:
 
 
 class TestData:
-    def test_split_is_by_person(self):
-        assert held_out("George_W_Bush") == (hashlib.sha256(b"George_W_Bush").digest()[0] < 26)
-        share = np.mean([held_out(f"Person_{k}") for k in range(4000)])
-        assert 0.08 < share < 0.125
-
-    def test_calibration_holds_out_the_same_people(self):
-        names = [f"Name_{k}" for k in range(500)]
-        assert [held_out(n) for n in names] == [calibrate_embedder.held_out(n) for n in names]
-
     def test_a_person_with_many_pictures_is_drawn_as_often_as_the_root_says(self):
         weights = sampling_weights(np.array([0] * 16 + [1] + [-1]))
         assert weights[:16].sum() / weights[16] == pytest.approx(4.0)

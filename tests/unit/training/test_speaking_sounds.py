@@ -9,7 +9,7 @@ from asd_core.speech.mfcc import mfcc_rows
 from training.speaking.data import SAMPLES, Clips, Writer, mfcc_of, sound_bands
 from training.speaking.evaluate import area, average_precision, calibrated
 from training.speaking.faces import plain, shown
-from training.speaking.portraits import LENGTH, draw, is_held_out
+from training.speaking.portraits import LENGTH, draw
 from training.speaking.sounds import FOREIGN, SETS, Mixer, Pool, judged, music, noise
 
 
@@ -85,10 +85,6 @@ def test_a_portrait_speaks_only_with_a_voice():
     assert frames.shape == (LENGTH, 176, 176)
     lower = frames[:, 120:165, 50:126]
     assert lower[80:].std(axis=(1, 2)).std() >= 0 and np.abs(lower[90] - lower[30]).mean() > np.abs(lower[31] - lower[30]).mean()
-
-
-def test_a_tenth_of_the_portraits_people_are_held_out():
-    assert 0.07 < np.mean([is_held_out(f"Person_{number}") for number in range(2000)]) < 0.13
 
 
 def test_measures():
