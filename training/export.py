@@ -14,7 +14,6 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 OPSET = 17
-WEIGHTS = Path(__file__).parents[1] / "asd_core" / "models" / "weights"
 SMALLEST_HALVED = 64  # values; biases and constants of shapes stay as they are
 
 

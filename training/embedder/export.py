@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from asd_core.models.manifest import PACKAGED, WEIGHTS
 from training.embedder.network import CHIP_SIZE, FaceEmbedder
-from training.export import WEIGHTS, export, parity
+from training.export import export, parity
 
 FILE = WEIGHTS / "rollcall_id.onnx"
-MANIFEST = WEIGHTS.parent / "manifests" / "rollcall_id.toml"
+MANIFEST = PACKAGED / "rollcall_id.toml"
 INPUT, OUTPUT = "face", "embedding"
 MOST_BYTES = 6_000_000
 MOST_DIFFERENCE = 5e-3  # of vectors of length about 1, from weights kept as float16

@@ -9,8 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from asd_core.models.manifest import PACKAGED
-from training.export import WEIGHTS
+from asd_core.models.manifest import PACKAGED, WEIGHTS
 from training.faces import evaluate
 from training.faces.data import SURE
 from training.faces.export import NAME, export, write_manifest

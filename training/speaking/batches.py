@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asd_core.models.manifest import read_manifest
-from training.export import WEIGHTS
+from asd_core.models.manifest import PACKAGED, read_manifest
 from training.speaking import faces
 from training.speaking.data import PORTRAITS, TEACHERS, TRACKS, Clips
 from training.speaking.sounds import Mixer, Piece, Pool, judged
@@ -50,7 +49,7 @@ class Batches:
         self._mixer = Mixer(self._tracks, rng)
         sample = clips["teacher_visual"][:: max(1, len(clips["frames"]) // 5000)].astype(np.float32)
         self._mean, self._spread = sample.mean(0), sample.std(0) + 0.05
-        told = [read_manifest(WEIGHTS.parent / "manifests" / f"{name}.toml").calibration for name in TEACHERS]
+        told = [read_manifest(PACKAGED / f"{name}.toml").calibration for name in TEACHERS]
         self._slope, self._offset = np.array([t["slope"] for t in told]), np.array([t["offset"] for t in told])
 
     def imitated(self, count: int, length: int) -> tuple[Tensor, Tensor]:

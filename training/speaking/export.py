@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from training.export import WEIGHTS, export, parity
+from asd_core.models.manifest import PACKAGED, WEIGHTS
+from training.export import export, parity
 from training.speaking.evaluate import Bench, in_torch
 from training.speaking.network import WINDOWS
 from training.speaking.train import load
 
 NAME = "rollcall_sync"
 LARGEST_DIFFERENCE = 0.02  # weights are stored as float16
-MANIFESTS = WEIGHTS.parent / "manifests"
 TEXT = """\
 name = "rollcall_sync"
 role = "speaking"
@@ -45,7 +45,7 @@ offset = {offset:.2f}
 """
 
 
-def ship(checkpoint: Path, bench: Bench, run: str, folder: Path = WEIGHTS, manifests: Path = MANIFESTS) -> dict[str, float]:
+def ship(checkpoint: Path, bench: Bench, run: str, folder: Path = WEIGHTS, manifests: Path = PACKAGED) -> dict[str, float]:
     """Export a run's network, write its manifest with a calibration on held-out people, and return what was found on the way.
 
     The logit is moved so that above 0 lies at most a hundredth of what is said of held-out people under noise or music; what that means as
@@ -91,7 +91,7 @@ def export_sync(module: torch.nn.Module, folder: Path = WEIGHTS) -> dict[str, fl
     return differences
 
 
-def write_manifest(run: str, parameters: int, slope: float, offset: float, folder: Path = WEIGHTS, manifests: Path = MANIFESTS) -> None:
+def write_manifest(run: str, parameters: int, slope: float, offset: float, folder: Path = WEIGHTS, manifests: Path = PACKAGED) -> None:
     """Write the manifest of the exported files."""
     files = ""
     for part in ("visual", "audio", "detector"):

@@ -8,11 +8,9 @@ from asd_core.demo.portraits import PORTRAITS, load_portrait
 from asd_core.faces.align import CHIP_SIZE, align_matrix
 from asd_core.faces.embed import open_embedder
 from asd_core.geometry import ARCFACE_TEMPLATE
-from asd_core.models.manifest import PACKAGED
+from asd_core.models.manifest import WEIGHTS
 from asd_core.models.registry import ModelFolder, find
 from asd_core.models.session import open_session
-
-WEIGHTS = PACKAGED.parent / "weights"
 
 
 @pytest.fixture(scope="module")

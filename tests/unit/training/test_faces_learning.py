@@ -9,11 +9,10 @@ import pytest
 
 from asd_core.demo.portraits import load_portrait
 from asd_core.faces.detect import open_detector
-from asd_core.models.manifest import PACKAGED
+from asd_core.models.manifest import WEIGHTS
 from asd_core.models.registry import ModelFolder, find
 from asd_core.models.session import open_session
 
-WEIGHTS = PACKAGED.parent / "weights"
 OUTPUTS = [f"{kind}_{stride}" for kind in ("score", "distance", "offset") for stride in (8, 16, 32)]
 
 
