@@ -1,4 +1,4 @@
-"""Object stores: named bytes in a folder now, in a bucket later.
+"""Object stores: named bytes in a folder, or in a bucket (infra.s3).
 
 A key is a relative path with `/` between its parts. Contract of every store (tests/contract/test_objects.py): `put` is atomic (a reader
 sees the old bytes, the new ones or nothing), durable when it returns, and replaces; `get` and `stat` of what is not there give None;
@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from asd_core.errors import NotFound, RequestError, Unavailable
 
@@ -28,8 +29,25 @@ class ObjectInfo:
     version: str
 
 
+class Stream(Protocol):
+    """Bytes of an object as they come."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return so many bytes, fewer only at the end; all that are left without a size."""
+
+    def close(self) -> None:
+        """Let go of what it is read from."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None: ...
+
+
 class ObjectStore(Protocol):
     """A place for named bytes."""
+
+    def check(self) -> None:
+        """Raise RequestError or Unavailable where nothing can be stored, before work is done for it."""
 
     def put(self, key: str, data: bytes) -> None:
         """Store bytes under a key."""
@@ -37,7 +55,7 @@ class ObjectStore(Protocol):
     def get(self, key: str) -> bytes | None:
         """Return the bytes, None where there are none."""
 
-    def open(self, key: str, *, start: int = 0, length: int | None = None) -> BinaryIO:
+    def open(self, key: str, *, start: int = 0, length: int | None = None) -> Stream:
         """Return a stream of the bytes [start, start + length); raises NotFound."""
 
     def stat(self, key: str) -> ObjectInfo | None:
@@ -50,14 +68,21 @@ class ObjectStore(Protocol):
         """Remove an object, if it is there."""
 
 
-class _Range(BinaryIO):
+def check_key(key: str) -> str:
+    """Return a key that every store takes; raises RequestError for any other."""
+    if not key or "\\" in key or "\0" in key or any(part in {"", ".", ".."} or part.startswith(TEMPORARY) for part in key.split("/")):
+        raise RequestError(f"not an object name: {key!r}")
+    return key
+
+
+class _Range:
     """A stream that ends after `length` bytes."""
 
-    def __init__(self, stream: BinaryIO, length: int) -> None:
+    def __init__(self, stream: Stream, length: int) -> None:
         self._stream, self._left = stream, length
 
     def read(self, size: int = -1, /) -> bytes:
-        wanted = self._left if size is None or size < 0 else min(size, self._left)
+        wanted = self._left if size < 0 else min(size, self._left)
         data = self._stream.read(wanted)
         self._left -= len(data)
         return data
@@ -65,10 +90,10 @@ class _Range(BinaryIO):
     def close(self) -> None:
         self._stream.close()
 
-    def __enter__(self) -> _Range:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
         self.close()
 
 
@@ -79,10 +104,15 @@ class FolderStore:
         self.root = root
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if not key or "\\" in key or "\0" in key or any(part in {"", ".", ".."} or part.startswith(TEMPORARY) for part in parts):
-            raise RequestError(f"not an object name: {key!r}")
-        return self.root.joinpath(*parts)
+        return self.root.joinpath(*check_key(key).split("/"))
+
+    def check(self) -> None:
+        """Raise Unavailable where the folder cannot be written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            tempfile.TemporaryFile(dir=self.root).close()
+        except OSError as error:
+            raise Unavailable(f"cannot write {self.root}: {error.strerror}") from error
 
     def put(self, key: str, data: bytes) -> None:
         """Store bytes under a key: temporary name, sync, rename, sync of the folder."""
@@ -112,7 +142,7 @@ class FolderStore:
         except OSError as error:
             raise Unavailable(f"cannot read {key}: {error.strerror}") from error
 
-    def open(self, key: str, *, start: int = 0, length: int | None = None) -> BinaryIO:
+    def open(self, key: str, *, start: int = 0, length: int | None = None) -> Stream:
         """Return a stream of the bytes [start, start + length), to the end without a length."""
         try:
             stream = self._path(key).open("rb")

@@ -10,11 +10,13 @@ the model's manifest. The tasks build the dataclasses once (tasks/plan.py); a co
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError, TomlConfigSettingsSource
@@ -51,6 +53,22 @@ class LimitSettings(Section):
     seconds_per_media_second: float = Field(10.0, gt=0, description="wall time for a second of media")
     seconds_at_least: float = Field(120.0, gt=0, description="wall time that even the shortest stretch has")
     memory_gigabytes: float = Field(4.0, gt=0.25, description="resident memory of one child")
+
+
+class S3Settings(Section):
+    """The S3 service that media, and with `objects_url` artifacts, lie in."""
+
+    endpoint: str | None = Field(None, pattern=r"^[^/\s]+$", description="host:port of the service")
+    access_key: str | None = Field(None, description="unset: without credentials, for public buckets")
+    secret_key: SecretStr | None = Field(None, description="that belongs to it")
+    region: str = Field("us-east-1", min_length=1, description="that signatures name")
+    secure: bool = Field(True, description="https")
+
+    @model_validator(mode="after")
+    def _both_keys(self) -> S3Settings:
+        if (self.access_key is None) != (self.secret_key is None):
+            raise ValueError("access_key and secret_key go together")
+        return self
 
 
 class LookSettings(Section):
@@ -133,6 +151,34 @@ class IdentifySettings(Section):
     most_prototypes: int | None = Field(None, ge=1)
 
 
+class Place(Section):
+    """A place that is watched."""
+
+    root: str = Field(description="a folder, or `s3://bucket/prefix`")
+    collection: str = Field("library", min_length=1, description="what lies there is kept under this name")
+
+
+class WatchSettings(Section):
+    """What is looked at on a schedule, and what may tell of new files."""
+
+    places: tuple[Place, ...] = Field(
+        (), description='folders and buckets with their collections: `[{root = "s3://bucket/news", collection = "news"}]`'
+    )
+    cron: str = Field("*/5 * * * *", description="when they are looked at: minute, hour, day, month, weekday, in UTC")
+    events_token: SecretStr | None = Field(None, description="who tells of new objects at `/events/s3` must bear it; unset: nobody may")
+
+    @field_validator("cron")
+    @classmethod
+    def _whole_expression(cls, expression: str) -> str:
+        try:
+            if len(expression.split()) != 5:
+                raise CronSimError
+            CronSim(expression, datetime.datetime.now(datetime.UTC))
+        except CronSimError:
+            raise ValueError("must be a cron expression of five fields, such as */5 * * * *") from None
+        return expression
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -159,6 +205,15 @@ def child_environment() -> dict[str, str]:
     }
 
 
+def worker_variables(settings: Settings, limit: int) -> dict[str, str]:
+    """Return the variables by which each of so many processes at a time has its share of the machine, and the same home folder."""
+    return {
+        f"{PREFIX}HOME": str(settings.home),
+        f"{PREFIX}WORKERS": str(max(1, settings.workers // limit)),
+        f"{PREFIX}THREADS": str(settings.threads),
+    }
+
+
 class _Environment(EnvSettingsSource):
     """The environment; `ROLLCALL_MODELS` is a list of folders and does not hide `ROLLCALL_MODELS__DETECTOR`."""
 
@@ -181,10 +236,17 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="of a PostgreSQL; unset: one inside the home folder")
     prefect_api_url: str | None = Field(None, description="of a Prefect server; unset: a private one on loopback")
     prefect_api_key: SecretStr | None = Field(None, description="its key")
+    prefect_database_url: SecretStr | None = Field(None, description="of a PostgreSQL for the private Prefect server alone; unset: SQLite")
     workers: int = Field(default_factory=_cores, ge=1, le=1024, description="assets at a time; unset: as many as there are cores")
     threads: int = Field(0, ge=0, le=1024, description="of one network or decoder; 0: the cores shared among the workers")
     span_seconds: int = Field(60, ge=MARK_SECONDS, description="length of one `look` task, a multiple of 10; changes no result")
+    split_seconds: int | None = Field(None, ge=MARK_SECONDS, description="what is longer is looked at by several workers; unset: never")
     cache_gigabytes: float = Field(50.0, gt=0, description="artifacts and proxies that can be made again")
+    media_cache_gigabytes: float = Field(50.0, gt=0, description="media fetched from buckets, the least recently used of which go first")
+    objects_url: str | None = Field(
+        None, pattern=r"^s3://[^/\s]+(/.*)?$", description="`s3://bucket/prefix` for artifacts and exports; unset: in the home folder"
+    )
+    s3: S3Settings = S3Settings()
     models: ModelSettings = ModelSettings()
     look: LookSettings = LookSettings()
     stitch: StitchSettings = StitchSettings()
@@ -194,6 +256,7 @@ class Settings(BaseSettings):
     group: GroupSettings = GroupSettings()
     identify: IdentifySettings = IdentifySettings()
     limits: LimitSettings = LimitSettings()
+    watch: WatchSettings = WatchSettings()
 
     @field_validator("home")
     @classmethod

@@ -35,6 +35,15 @@ class Adapters:
         return folder
 
 
+def open_objects(settings: Settings) -> ObjectStore:
+    """Return where artifacts and exports lie; nothing is asked of a service yet."""
+    if settings.objects_url is None:
+        return FolderStore(ensure_home(settings.home) / "objects")
+    from infra.s3 import S3Service  # only now: the client is slow to import
+
+    return S3Service(settings.s3).at(settings.objects_url)
+
+
 @contextlib.contextmanager
 def open_sandbox(settings: Settings, *, preload: tuple[str, ...] = ()) -> Iterator[Sandbox]:
     """Give the decoding children alone: what `analyse` needs, no library."""
@@ -75,7 +84,7 @@ def open_adapters(settings: Settings, *, preload: tuple[str, ...] = ()) -> Itera
         preload: modules that decoding children import while they start; none: no child starts before it is needed.
     """
     home = ensure_home(settings.home)
-    objects = FolderStore(home / "objects")
+    objects = open_objects(settings)
     with contextlib.ExitStack() as stack:
         start_logging(home)
         stack.callback(stop_logging)

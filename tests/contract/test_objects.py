@@ -1,4 +1,4 @@
-"""One suite for every object store: the folder now, a bucket when it comes."""
+"""One suite for every object store: a folder, and a bucket of a real S3 service below a prefix."""
 
 import threading
 
@@ -8,12 +8,18 @@ from asd_core.errors import NotFound, RequestError, Unavailable
 from infra.objects import FolderStore
 
 
-@pytest.fixture(params=["folder"])
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=[pytest.mark.services, pytest.mark.timeout(180)])])
 def store(request, tmp_path):
-    return FolderStore(tmp_path / "objects")
+    if request.param == "folder":
+        return FolderStore(tmp_path / "objects")
+    from infra.s3 import S3Service
+    from tests.services.rgw import s3_settings
+
+    return S3Service(s3_settings(request.getfixturevalue("s3_server"))).at(f"s3://{request.getfixturevalue('bucket')}/some where/é")
 
 
 def test_empty(store):
+    store.check()
     assert list(store.list()) == []
     assert store.get("a") is None
     assert store.stat("a/b") is None
@@ -55,7 +61,8 @@ def test_list_is_sorted_and_by_prefix(store):
 
 
 @pytest.mark.parametrize(
-    ("start", "length", "wanted"), [(0, None, b"0123456789"), (3, None, b"3456789"), (3, 4, b"3456"), (8, 9, b"89"), (20, 5, b"")]
+    ("start", "length", "wanted"),
+    [(0, None, b"0123456789"), (3, None, b"3456789"), (3, 4, b"3456"), (8, 9, b"89"), (20, 5, b""), (10, None, b""), (2, 0, b"")],
 )
 def test_ranges(store, start, length, wanted):
     store.put("a", b"0123456789")
@@ -63,6 +70,19 @@ def test_ranges(store, start, length, wanted):
         assert stream.read() == wanted
     with store.open("a", start=start, length=length) as stream:
         assert b"".join(iter(lambda: stream.read(3), b"")) == wanted
+
+
+def test_an_empty_object(store):
+    store.put("a", b"")
+    assert store.get("a") == b""
+    assert store.stat("a").size == 0
+    with store.open("a", start=0, length=4) as stream:
+        assert stream.read() == b""
+
+
+def test_what_stat_and_list_say_is_the_same(store):
+    store.put("a/b", b"x")
+    assert list(store.list()) == [store.stat("a/b")]
 
 
 def test_readers_never_see_half(store):
@@ -86,8 +106,11 @@ def test_readers_never_see_half(store):
 
 def test_a_store_that_cannot_be_written_is_unavailable(tmp_path):
     (tmp_path / "file").touch()
+    store = FolderStore(tmp_path / "file" / "store")
     with pytest.raises(Unavailable):
-        FolderStore(tmp_path / "file" / "store").put("a", b"x")
+        store.put("a", b"x")
+    with pytest.raises(Unavailable):
+        store.check()
 
 
 def test_left_over_parts_are_no_objects(tmp_path):

@@ -42,6 +42,7 @@ osd data = {folder}/osd
 osd objectstore = memstore
 memstore device bytes = 8589934592
 osd crush chooseleaf type = 0
+osd client watch timeout = 2
 osd pool default size = 1
 osd pool default min size = 1
 osd pool default pg num = 1
@@ -168,3 +169,11 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def s3_settings(server: S3Server, **other):
+    """Return the settings' section `s3` for a server; `other` fields in place of the right ones."""
+    from infra.settings import S3Settings
+
+    right = {"endpoint": server.endpoint, "access_key": server.access_key, "secret_key": server.secret_key}
+    return S3Settings(**{**right, "region": server.region, "secure": False, **other})
