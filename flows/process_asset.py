@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from asd_core.analysis import gather
 from asd_core.look import spans_of_marks
 from asd_core.records import Analysis, Look, MediaInfo
@@ -16,9 +18,15 @@ from tasks.score import SCORE
 from tasks.stage import Job
 from tasks.stitch import STITCH
 
+Warm = Callable[[Job, MediaInfo, list[range]], None]
 
-def process_asset(job: Job) -> Analysis:
+
+def process_asset(job: Job, warm: Warm | None = None) -> Analysis:
     """Return what is known of an asset, after it has been published to the library.
+
+    Args:
+        job: the asset in work.
+        warm: told of all spans before they are looked at; leaves in the store what others can do of them (flows.split).
 
     Raises:
         RollcallError: a stage failed for good; what earlier stages made stays in the store.
@@ -26,7 +34,7 @@ def process_asset(job: Job) -> Analysis:
     """
     info = job.make(PROBE)
     picture, sound = job.together(
-        lambda: job.make(STITCH, lambda: _look(job, info), info),
+        lambda: job.make(STITCH, lambda: _look(job, info, warm), info),
         lambda: job.make(LISTEN, info),
     )
     scores = job.make(SCORE, picture, sound)
@@ -38,9 +46,11 @@ def process_asset(job: Job) -> Analysis:
     return analysis
 
 
-def _look(job: Job, info: MediaInfo) -> list[Look]:
+def _look(job: Job, info: MediaInfo, warm: Warm | None) -> list[Look]:
     """Return what was seen in every span; spans run side by side as far as there are decoding children."""
     spans = spans_of_marks(info, job.plan.span_marks)
     if not spans:
         return []
+    if warm is not None:
+        warm(job, info, spans)
     return job.together(*(lambda marks=marks: job.make(LOOK, info, span=span_name(marks)) for marks in spans), width=job.adapters.settings.workers)

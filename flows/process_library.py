@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from asd_core.errors import MediaError, NotFound, RollcallError, Unavailable
-from flows.process_asset import process_asset
+from flows.process_asset import Warm, process_asset
 from flows.walk import Found, as_text, is_text, pick, settled, walk
 from infra import orchestrate
 from infra.catalog import assets, runs
@@ -33,7 +33,7 @@ from infra.supervise import process_start
 from infra.wiring import open_adapters
 from tasks.plan import Plan, make_plan
 from tasks.publish import catch_up_index, plan_digest
-from tasks.runner import Direct, Orchestrated
+from tasks.runner import Direct, Orchestrated, Reporting
 from tasks.stage import Asset, Event, Job, Runner, Stopped, ignore_event
 
 if TYPE_CHECKING:
@@ -90,6 +90,18 @@ class Summary:
         return tuple(one for one in self.results if one.state in {"failed", "quarantined"} and not one.earlier)
 
 
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """How a run is told apart that a worker of the service began.
+
+    Its stages are task runs of the flow run that it is called in. `lock`: held as long as it lives, so that its death is seen. `warm`: lets
+    others look at parts of an asset.
+    """
+
+    lock: str
+    warm: Warm | None = None
+
+
 def process_library(
     paths: Sequence[Path | str],
     *,
@@ -100,6 +112,7 @@ def process_library(
     only: Collection[str] | None = None,
     on_event: Callable[[Event], None] = ignore_event,
     settings: Settings | None = None,
+    deployed: Deployed | None = None,
 ) -> Summary:
     """Bring folders and files into the library, and say what became of each.
 
@@ -112,6 +125,7 @@ def process_library(
         only: uris of the files to try, named by their paths below `paths`; None for all that lies there.
         on_event: hears what happens; called from several threads, one at a time.
         settings: None: read from the environment and the home folder.
+        deployed: called by a worker of the service.
 
     Raises:
         NotFound: a path is not there, or nothing that lies there may be media.
@@ -128,7 +142,7 @@ def process_library(
     files, ignored = walk(roots) if only is None else (pick(roots, only), 0)
     plan = make_plan(settings, span_seconds=span_seconds)
     with open_adapters(settings) as adapters:
-        run = _Run(adapters, plan, collection, on_event, direct=direct)
+        run = _Run(adapters, plan, collection, on_event, direct=direct, deployed=deployed)
         run.sort_out(files)
         run.work([Path(path) for path in paths] if only is None else [])
     if not files and only is None:
@@ -141,9 +155,12 @@ def process_library(
 class _Run:
     """One call of `process_library`: what is known of its files, and what became of them."""
 
-    def __init__(self, adapters: Adapters, plan: Plan, collection: str, on_event: Callable[[Event], None], *, direct: bool) -> None:
+    def __init__(
+        self, adapters: Adapters, plan: Plan, collection: str, on_event: Callable[[Event], None], *, direct: bool, deployed: Deployed | None
+    ) -> None:
         self.results: list[AssetResult] = []
         self._adapters, self._plan, self._collection, self._direct = adapters, plan, collection, direct
+        self._deployed = deployed
         self._digest = plan_digest(plan)
         self._hear, self._ears = on_event, threading.Lock()
         self._stop = threading.Event()
@@ -237,6 +254,10 @@ class _Run:
         if self._direct:
             yield Direct(self._stop)
             return
+        if self._deployed is not None:
+            with self._adapters.catalog.alone(self._deployed.lock, waiting=self._check_stopped):
+                yield Reporting()
+            return
         settings = self._adapters.settings
         with contextlib.ExitStack() as stack:
             url = settings.prefect_api_url
@@ -288,7 +309,7 @@ class _Run:
             raise
 
     def _library(self, runner: Runner) -> None:
-        if not self._direct:
+        if not self._direct and self._deployed is None:
             orchestrate.bury_lost_runs(_is_lost)
         runner.flow("process-library", f"ingest {self._collection}", lambda: self._all(runner))
 
@@ -362,13 +383,24 @@ class _Run:
         self._emit(Event("begin", asset=asset.name))
         try:
             job.check_stopped()
-            runner.flow("process-asset", asset.name, lambda: process_asset(job))
+            with self._adapters.catalog.alone(f"asset:{asset.sha256}", waiting=job.check_stopped):
+                if self._done_meanwhile(one):
+                    result = replace(result, state="skipped", reason="another worker has done it")
+                else:
+                    warm = self._deployed.warm if self._deployed is not None else None
+                    runner.flow("process-asset", asset.name, lambda: process_asset(job, warm))
         except Stopped:
             result = replace(result, state="stopped", reason="the command was stopped")
         except Exception as error:  # noqa: BLE001 -- the asset is the border: neighbours go on
             result = self._failure(result, error, one)
         count = Counter(outcome for _, outcome in job.outcomes)
         self._end(replace(result, made=count["made"], cached=count["cached"], seconds=time.monotonic() - began))
+
+    def _done_meanwhile(self, one: Found) -> bool:
+        """Say whether whoever held the asset's lock before has left nothing to do."""
+        with self._adapters.catalog.reading() as connection:
+            place = assets.locations(connection, [one.uri]).get(one.uri)
+        return place is not None and place.state == "done" and place.plan_digest == self._digest and self._is_kept(place)
 
     def _failure(self, result: AssetResult, error: Exception, one: Found) -> AssetResult:
         if self._is_stopping():

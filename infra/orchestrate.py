@@ -64,9 +64,16 @@ runpy.run_module("prefect", run_name="__main__")
 _started: dict[int, subprocess.Popen[bytes]] = {}  # by this process: it must reap them
 
 
-def supervisor(home: Path, environment: Mapping[str, str] | None = None, *, abandoned: Callable[[], bool] | None = None) -> Supervisor:
+def supervisor(
+    home: Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    abandoned: Callable[[], bool] | None = None,
+    database_url: str | None = None,
+) -> Supervisor:
     """Return what shares, starts and stops the home folder's Prefect server; its info holds `url`, that of the API."""
-    return Supervisor(PrefectServer(home, environment, abandoned=abandoned), home / "run", patience=START_SECONDS + STOP_SECONDS)
+    server = PrefectServer(home, environment, abandoned=abandoned, database_url=database_url)
+    return Supervisor(server, home / "run", patience=START_SECONDS + STOP_SECONDS)
 
 
 class PrefectServer:
@@ -76,28 +83,40 @@ class PrefectServer:
         home: the home folder.
         environment: of the server process, without secrets; Prefect's own variables are added.
         abandoned: asked while it comes up; True ends the start.
+        database_url: of a PostgreSQL with the extension pg_trgm, for it alone; None: SQLite.
     """
 
     name = "prefect"
 
-    def __init__(self, home: Path, environment: Mapping[str, str] | None = None, *, abandoned: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        abandoned: Callable[[], bool] | None = None,
+        database_url: str | None = None,
+    ) -> None:
         self.data = home / "prefect"
         self.log = home / "log" / "prefect.log"
         self._environment = {"PATH": os.defpath} if environment is None else dict(environment)
         self._abandoned = abandoned or (lambda: False)
+        self._database_url = database_url
 
     def start(self) -> Info:
         """Start the server on a free port and wait until its API is healthy."""
         self._end_leftovers()
         self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._copy_template()
+        if self._database_url is None:
+            self._copy_template()
         for attempt in range(1, ATTEMPTS + 1):
-            port = _free_port()
+            port = _free_port(self._last_port() if attempt == 1 else 0)
             process = self._launch(port)
             url = f"http://127.0.0.1:{port}/api"
             if self._wait_until_healthy(url, process):
-                self._keep_template()
+                if self._database_url is None:
+                    self._keep_template()
+                (self.data / "port").write_text(str(port))
                 return {"url": url, "port": port, "pid": process.pid, "started": process_start(process.pid)}
             _end(process.pid)
             if self._abandoned():
@@ -119,6 +138,8 @@ class PrefectServer:
     def _launch(self, port: int) -> subprocess.Popen[bytes]:
         mode = "wb" if self.log.exists() and self.log.stat().st_size > LOG_LIMIT else "ab"
         environment = {**self._environment, **QUIET, **SERVER, "PREFECT_HOME": str(self.data), "HOME": str(self.data)}
+        if self._database_url is not None:
+            environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = f"postgresql+asyncpg://{self._database_url.partition('://')[2]}"
         with self.log.open(mode) as log:
             process = subprocess.Popen(
                 [sys.executable, "-c", BOOT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
@@ -135,6 +156,12 @@ class PrefectServer:
                 return process.poll() is None
             time.sleep(0.05)
         return False
+
+    def _last_port(self) -> int:
+        """Return the port of the last time: workers that wait for a server to come back look there."""
+        with contextlib.suppress(OSError, ValueError):
+            return int((self.data / "port").read_text())
+        return 0
 
     def _copy_template(self) -> None:
         """Begin a new home with a database that was migrated before: ten seconds of work are done once an installation, not once a home."""
@@ -176,9 +203,13 @@ def _template() -> Path:
     return Path(sys.prefix) / "share" / "rollcall" / f"prefect-{importlib.metadata.version('prefect')}.db"
 
 
-def _free_port() -> int:
+def _free_port(wanted: int = 0) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of its predecessor may linger
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return _free_port()
         return int(probe.getsockname()[1])
 
 

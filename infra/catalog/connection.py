@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from importlib import resources
 from typing import Any
@@ -24,6 +25,8 @@ from asd_core.errors import RequestError, RollcallError, Unavailable
 Connection = psycopg.Connection[TupleRow]
 MIGRATION_LOCK = 0x726F6C6C  # advisory lock numbers: any constants that nobody else uses in this database
 PUBLISH_LOCK = 0x726F6C6D
+NAMED_LOCK = 0x726F6C6E
+LOCK_SECONDS = 0.5  # between two tries
 POOL_TIMEOUT = 30.0  # seconds to wait for a connection
 
 # The pool's warnings would reach the terminal, by Python's last resort or through Prefect's handlers; its errors come as ours.
@@ -135,6 +138,44 @@ class Catalog:
         with _errors(), self._open().connection() as connection:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield connection
+
+    @contextlib.contextmanager
+    def alone(self, what: str, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Be the only one, among all processes on this library, who is in this block for a name; who comes second waits.
+
+        The lock lives with a connection of its own, so that it ends with the process, however that ends. A database that is restarted
+        forgets it: what is done under it must bear to be done twice.
+
+        Args:
+            what: a name, such as `asset:<sha256>`.
+            waiting: called twice a second by who waits; may raise.
+
+        Raises:
+            Unavailable: the database is out of reach.
+        """
+        self._open()
+        with _errors():
+            connection = psycopg.connect(self._url, autocommit=True, connect_timeout=15)
+        try:
+            while not _lock(connection, what):
+                waiting()
+                time.sleep(LOCK_SECONDS)
+            yield
+        finally:
+            connection.close()
+
+    def is_taken(self, what: str) -> bool:
+        """Say whether somebody is in the block that `alone` guards."""
+        self._open()
+        with _errors(), psycopg.connect(self._url, autocommit=True, connect_timeout=15) as connection:
+            return not _lock(connection, what)
+
+
+def _lock(connection: Connection, what: str) -> bool:
+    number = int.from_bytes(hashlib.sha256(what.encode()).digest()[:4], "big", signed=True)
+    with _errors():
+        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (NAMED_LOCK, number)).fetchone()
+    return row is not None and bool(row[0])
 
 
 @contextlib.contextmanager

@@ -22,6 +22,20 @@ def end_run(connection: Connection, run_id: int, state: Literal["done", "failed"
     connection.execute("UPDATE run SET ended_at = now(), state = %s, summary = %s WHERE id = %s", (state, Jsonb(dict(summary or {})), run_id))
 
 
+def has_run(connection: Connection, kind: str, arguments: Mapping[str, Any]) -> bool:
+    """Say whether a run of this kind, whose arguments hold these, has ended well."""
+    found = connection.execute("SELECT 1 FROM run WHERE kind = %s AND state = 'done' AND arguments @> %s LIMIT 1", (kind, Jsonb(dict(arguments))))
+    return found.fetchone() is not None
+
+
+def pace(connection: Connection, seconds: float) -> float:
+    """Return how many assets were published a second of late: within so many seconds, or since the first of them."""
+    row = connection.execute(
+        "SELECT count(*), extract(epoch FROM now() - min(published_at)) FROM asset WHERE published_at > now() - make_interval(secs => %s)", (seconds,)
+    ).fetchone()
+    return float(row[0]) / max(float(row[1]), 1.0) if row is not None and row[0] else 0.0
+
+
 def record_stage(
     connection: Connection,
     *,

@@ -1,0 +1,96 @@
+"""The service as those see it who hand work to it: names of pools, queues and deployments, and how an asset is submitted. No Prefect import.
+
+Work waits in a pool's queues: `live` goes before `backfill`. What an asset is asked for is known by place and version (`work_key`), so that
+a notification that comes twice, the scan that finds what was notified, and a command all mean one flow run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from asd_core.errors import RequestError, Unavailable
+from infra import orchestrate
+from infra.prefect_api import FlowRun, PrefectApi
+from infra.settings import Settings, child_environment
+
+if TYPE_CHECKING:
+    from infra.settings import Place
+
+Queue = Literal["live", "backfill"]
+POOLS = ("cpu", "gpu")
+QUEUES: dict[Queue, int] = {"live": 1, "backfill": 2}  # with their priorities: 1 goes first
+ASSET_FLOW, SPAN_FLOW, WATCH_FLOW = "process-asset", "look-span", "watch"
+
+
+def pool_of(settings: Settings) -> str:
+    """Return the pool whose machines have what the settings compute on."""
+    return "cpu" if settings.models.provider == "cpu" else "gpu"
+
+
+def server_url(settings: Settings) -> str:
+    """Return the URL of the Prefect API that the service uses: the one of the settings, else the private server where it is up.
+
+    Raises:
+        Unavailable: there is none, or it does not answer.
+    """
+    url = settings.prefect_api_url
+    if url is None:
+        status = orchestrate.supervisor(settings.home).status() if (settings.home / "run").is_dir() else None
+        if status is None or not status["running"]:
+            raise Unavailable("no Prefect server is up: `rollcall up --service` starts one, or set ROLLCALL_PREFECT_API_URL")
+        url = str(status["info"]["url"])
+    if not orchestrate.healthy(url):
+        raise Unavailable(f"no Prefect API answers at {url}")
+    return url
+
+
+def open_api(settings: Settings) -> PrefectApi:
+    """Return the Prefect server that the service uses."""
+    return PrefectApi(server_url(settings), prefect_key(settings))
+
+
+def prefect_key(settings: Settings) -> str | None:
+    """Return the key that the Prefect server wants."""
+    return settings.prefect_api_key.get_secret_value() if settings.prefect_api_key is not None else None
+
+
+def use_server(settings: Settings) -> Callable[[], None]:
+    """Let the private Prefect server live as long as this process; return what ends that. A server of the settings needs nothing."""
+    if settings.prefect_api_url is not None:
+        return lambda: None
+    database = settings.prefect_database_url
+    supervisor = orchestrate.supervisor(settings.home, child_environment(), database_url=database.get_secret_value() if database else None)
+    supervisor.acquire()
+    return supervisor.release
+
+
+def work_key(uri: str, version: str) -> str:
+    """Return the key under which a version of an object is worked on once."""
+    return hashlib.sha256(f"{uri}\n{version}".encode()).hexdigest()
+
+
+def place_of(places: tuple[Place, ...], uri: str) -> Place:
+    """Return the watched place in which something lies: the innermost one.
+
+    Raises:
+        RequestError: it lies in none.
+    """
+    holding = [place for place in places if uri == place.root or uri.startswith(f"{place.root.rstrip('/')}/")]
+    if not holding:
+        raise RequestError(f"{uri} lies in no place that is watched (setting watch.places)")
+    return max(holding, key=lambda place: len(place.root))
+
+
+def submit_asset(
+    api: PrefectApi, settings: Settings, *, uri: str, version: str, name: str, place: Place, queue: Queue, again: bool = False
+) -> FlowRun:
+    """Ask for an asset to be worked on; return its flow run, which may be an earlier one of the same version.
+
+    Raises:
+        RequestError: the deployments are not registered.
+        Unavailable: the Prefect server is out of reach.
+    """
+    parameters = {"uri": uri, "root": place.root, "collection": place.collection}
+    return api.submit(f"{ASSET_FLOW}/{pool_of(settings)}", parameters, key=work_key(uri, version), name=name, queue=queue, again=again)

@@ -1,0 +1,106 @@
+"""A long asset looked at by several workers: they warm the artifact store, and whoever works on the asset finds its spans there.
+
+Keys of artifacts are known before anything runs, so nothing is handed over. Who works on the asset looks at its own part first, and at every
+other part that nobody has begun by then or whose run failed: a single worker needs no second one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asd_core.errors import RollcallError
+from flows.service import SPAN_FLOW, pool_of
+from flows.walk import pick
+from infra.catalog import assets
+from infra.prefect_api import WAITING, FlowRun, PrefectApi
+from infra.wiring import open_adapters
+from tasks.look import LOOK, span_name
+from tasks.plan import make_plan
+from tasks.probe import PROBE
+from tasks.runner import Reporting
+from tasks.stage import Asset, Job
+
+if TYPE_CHECKING:
+    from asd_core.records import MediaInfo
+    from infra.settings import Settings
+
+LONGEST_WAIT = 24 * 3600.0  # seconds for a part that another worker has begun
+
+
+class Split:
+    """Lets other workers look at parts of an asset that is longer than `split_seconds`.
+
+    Args:
+        api: the Prefect server.
+        settings: say how long a part is.
+        uri: of the asset.
+        root: the folder or prefix below which its name is told.
+    """
+
+    def __init__(self, api: PrefectApi, settings: Settings, uri: str, root: str) -> None:
+        self._api, self._settings, self._uri, self._root = api, settings, uri, root
+
+    def look(self, job: Job, info: MediaInfo, spans: list[range]) -> None:
+        """Look at all spans of an asset, together with whoever comes; afterwards they are in the store."""
+        longest = self._settings.split_seconds
+        count = min(len(spans), -(-int(info.duration) // longest)) if longest else 1
+        if count < 2:
+            return
+        parts = [spans[len(spans) * n // count : len(spans) * (n + 1) // count] for n in range(count)]
+        runs = [self._submit(job, part, n) for n, part in enumerate(parts) if n]
+        _make(job, info, parts[0])
+        for part, run in zip(parts[1:], runs, strict=True):
+            if run is None or not self._is_made_elsewhere(job, run):
+                _make(job, info, part)
+
+    def _submit(self, job: Job, part: list[range], number: int) -> FlowRun | None:
+        """Ask for a part to be looked at; None where nobody can be asked."""
+        names = [span_name(marks) for marks in part]
+        parameters = {"uri": self._uri, "root": self._root, "sha256": job.asset.sha256, "spans": names}
+        with contextlib.suppress(RollcallError):
+            key = f"{job.asset.sha256}:{names[0]}:{names[-1]}:{job.plan.models['detector'].key[:12]}"
+            return self._api.submit(
+                f"{SPAN_FLOW}/{pool_of(self._settings)}", parameters, key=key, name=f"{job.asset.name} part {number + 1}", again=True
+            )
+        return None
+
+    def _is_made_elsewhere(self, job: Job, run: FlowRun) -> bool:
+        """Wait for a part that somebody has begun; take back one that nobody has. Return whether it was made."""
+        with contextlib.suppress(RollcallError):
+            if self._api.run(run.id).state in WAITING:
+                self._api.set_state(run.id, "CANCELLED", "the worker of the asset was quicker", force=True)
+                return False
+            ended = self._api.wait(run.id, seconds=LONGEST_WAIT, stopped=job.stop.is_set)
+            job.check_stopped()
+            return ended.state == "COMPLETED"
+        return False
+
+
+def look_at_spans(settings: Settings, *, uri: str, root: str, sha256: str, spans: list[str]) -> int:
+    """Look at spans of an asset, and leave them in the store; return how many there are.
+
+    Nothing is published. Where the library knows other bytes at the place by now, or none, nothing is done.
+    """
+    plan = make_plan(settings)
+    with open_adapters(settings, preload=("tasks.probe", "tasks.look")) as adapters:
+        with adapters.catalog.reading() as connection:
+            place = assets.locations(connection, [uri]).get(uri)
+        for one in pick([Path(root)], [uri]):
+            if place is not None and place.sha256 == sha256 and place.version == one.version:
+                job = Job(Asset(sha256, one.name, one.path, one.version), plan, adapters, Reporting())
+                _make(job, job.make(PROBE), [_marks(span) for span in spans])
+                return len(spans)
+    return 0
+
+
+def _make(job: Job, info: MediaInfo, spans: list[range]) -> None:
+    """Look at spans, side by side as far as there are decoding children."""
+    job.together(*(lambda marks=marks: job.make(LOOK, info, span=span_name(marks)) for marks in spans), width=job.adapters.settings.workers)
+
+
+def _marks(span: str) -> range:
+    """Return the blocks of a span's name."""
+    first, last = (int(mark) for mark in span.split("-"))
+    return range(first, last + 1)
