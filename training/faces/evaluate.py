@@ -17,13 +17,14 @@ from asd_core.models.registry import Model, ModelFolder, find
 from asd_core.models.session import open_session
 from asd_core.records import Detections
 from training.faces.export import NAME, SIZE_WH
-from training.faces.prepare import read_rgb, scenes
+from training.faces.prepare import aside, read_rgb, scenes
 
 CONFIDENT = 0.5  # the yardstick's score from which a face must be found
 FOUND_IOU, EXTRA_IOU = 0.5, 0.3
 LEAST_SHARE = 48 / 1920  # of the picture's longer side: 48 pixels of a full-HD picture
 FEW = 10  # faces
 SIZES = (16, 32, 64, 128, 10_000)  # pixels of the stored picture
+POSES = {"frontal": (0.0, 0.175), "three_quarter": (0.175, 0.5), "profile": (0.5, np.inf)}  # the nose's way off the middle, in eye distances
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,12 @@ def held_out(train: Path) -> Iterator[Scene]:
 
 
 def score(detect: Callable[[NDArray[np.uint8]], Detections], threshold: float, material: Sequence[Scene]) -> dict[str, float]:
-    """Return recall, share of extra boxes, landmark error and recall by size of a detector at a threshold.
+    """Return recall, share of extra boxes, landmark error and recall by size and by pose of a detector at a threshold.
 
     A face is found by a box of IoU 0.5; a box is extra where the yardstick has nothing, not even a weak box, at IoU 0.3. The landmark error
     is the mean distance of the five points over the distance of the eyes, of the faces found.
     """
-    found, sizes, extra, boxes, errors = [], [], 0, 0, []
+    found, sizes, poses, extra, boxes, errors = [], [], [], 0, 0, []
     for scene in material:
         seen = detect(scene.picture)
         kept = (seen.scores >= threshold) & (_sides(seen.boxes) >= scene.least)
@@ -63,6 +64,7 @@ def score(detect: Callable[[NDArray[np.uint8]], Detections], threshold: float, m
         best = overlap.max(axis=1, initial=0)
         found += (best >= FOUND_IOU).tolist()
         sizes += _sides(scene.boxes[scene.wanted]).tolist()
+        poses += aside(scene.points[scene.wanted]).tolist()
         boxes += int(kept.sum())
         extra += int((box_iou(seen.boxes[kept], scene.boxes).max(axis=1, initial=0) < EXTRA_IOU).sum())
         for reference, row in zip(scene.points[scene.wanted][best >= FOUND_IOU], overlap[best >= FOUND_IOU], strict=True):
@@ -72,6 +74,9 @@ def score(detect: Callable[[NDArray[np.uint8]], Detections], threshold: float, m
     for low, high in zip((0, *SIZES), SIZES, strict=False):
         within = [hit for hit, side in zip(found, sizes, strict=True) if low <= side < high]
         result[f"recall_{low}"] = float(np.mean(within)) if within else float("nan")
+    for pose, (low, high) in POSES.items():
+        within = [hit for hit, turn in zip(found, poses, strict=True) if low <= turn < high]
+        result[f"{pose}_faces"], result[f"recall_{pose}"] = len(within), float(np.mean(within)) if within else float("nan")
     return result
 
 

@@ -24,6 +24,7 @@ from asd_core.faces.detect import Detector, open_detector
 from asd_core.geometry import box_iou
 from asd_core.models.registry import ModelFolder, find
 from asd_core.models.session import open_session
+from training.faces.turn import look_aside
 from training.people import held_out
 
 # Whole sources are held out: frames of one shot are in one source. Video, photographs, crowds and pictures without faces, 15 % of the pictures.
@@ -48,6 +49,11 @@ SAME_FACE_IOU = 0.45
 MIRRORED_POINTS = (1, 0, 2, 4, 3)
 KNOWN = 0.25  # teacher's score from which the largest face of a track's frame is one: every frame of a track was cut around a face
 TURNED, MORE = 0.25, 5  # a track in which a face is turned so far gives so many times the frames
+FRONTAL = 0.7, 16.0, 0.15  # teacher's score, distance of the eyes in pixels, and `aside` of a face that can be turned
+TURNS = 0.55, 1.2  # radians
+TRACK_SHARE = 6  # of the frames of tracks one in so many is turned
+TURN_SEED = 11
+UNSEEN = 0.4  # score of a turned face that the teacher does not see: between face and background
 MARGIN = 0.25  # of the longer side, put around each look: the teacher too finds faces better that do not touch the edge
 
 
@@ -166,6 +172,27 @@ def _track_picture(name: str, frames: Sequence[NDArray[np.uint8]], k: int, teach
     return Picture(f"{name}_{k}", "track", jpeg, faces)
 
 
+def turned_pictures(pictures: Sequence[Picture], each: int, teacher: Detector, rng: np.random.Generator) -> Iterator[Picture]:
+    """Yield `each` versions of every picture in which a large face looks at the camera: there it looks aside. The teacher labels them anew."""
+    for picture in pictures:
+        faces = picture.faces
+        eyes = np.linalg.norm(faces.points[:, 1] - faces.points[:, 0], axis=1)
+        frontal = np.flatnonzero((faces.scores >= FRONTAL[0]) & (eyes >= FRONTAL[1]) & (aside(faces.points) <= FRONTAL[2]))
+        for number in range(each if len(frontal) else 0):
+            pixels = read_rgb(picture.jpeg).copy()
+            for face in frontal:
+                points = faces.points[face]
+                way = np.sign((points[2] - points[:2].mean(axis=0))[0]) or 1.0
+                look_aside(pixels, points, float(way * rng.uniform(*TURNS)))
+            jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+            labelled = label(read_rgb(jpeg), teacher)
+            unseen = box_iou(faces.boxes[frontal], labelled.boxes).max(axis=1, initial=0) < SAME_FACE_IOU
+            added = frontal[unseen]  # faces still, whatever the teacher says: neither learnt nor background
+            doubtful = np.full(len(added), UNSEEN, np.float32)
+            parts = ((labelled.boxes, faces.boxes[added]), (labelled.points, faces.points[added]), (labelled.scores, doubtful))
+            yield Picture(f"{picture.name} aside {number}", picture.kind, jpeg, Faces(*(np.concatenate(part) for part in parts)))
+
+
 def aside(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return how far faces (N, 5, 2) are turned aside, (N,): the nose's way off the middle of the eyes, in eye distances; 0.5 is full profile."""
     eyes = points[:, 1] - points[:, 0]
@@ -199,7 +226,7 @@ def chips(train: Path, most: int) -> list[bytes]:
     return taken
 
 
-def prepare(shared: Path, cache: Path, *, most_scenes: int, track_each: int, most_chips: int) -> Material:
+def prepare(shared: Path, cache: Path, *, most_scenes: int, track_each: int, most_chips: int, turned_each: int) -> Material:
     """Return the training material, made or read from the cache file.
 
     Args:
@@ -208,6 +235,7 @@ def prepare(shared: Path, cache: Path, *, most_scenes: int, track_each: int, mos
         most_scenes: at most so many pictures of scenes.
         track_each: frames of each face track, 0 for none.
         most_chips: at most so many face chips.
+        turned_each: versions with turned faces of each picture that has frontal ones.
     """
     if cache.is_file():
         return read_material(cache)
@@ -215,6 +243,8 @@ def prepare(shared: Path, cache: Path, *, most_scenes: int, track_each: int, mos
     found = islice(scenes(shared / "train", held_out=False), most_scenes)
     pictures = [Picture(name, "scene", jpeg, label(read_rgb(jpeg), teacher)) for name, jpeg in found]
     pictures += track_pictures(shared / "train", track_each, teacher) if track_each else []
+    few = [picture for k, picture in enumerate(pictures) if picture.kind == "scene" or k % TRACK_SHARE == 0]
+    pictures += list(turned_pictures(few, turned_each, teacher, np.random.default_rng(TURN_SEED)))
     material = Material(pictures, chips(shared / "train", most_chips))
     write_material(material, cache)
     return material
