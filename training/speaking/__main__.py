@@ -81,14 +81,15 @@ def evaluate(names: list[str]) -> None:
 
 def smoke() -> None:
     """Prepare a few tracks, train each phase and a baseline for two steps, export, compare."""
-    folder = OUT / "speaking" / "smoke"
-    tracks, portraits = folder / "tracks", folder / "portraits"
-    prepare(tracks, portraits, limit=2, drawn=3)
-    recipe = Recipe(steps=(2, 2, 2), instants=(50, 64, 50), lengths=(25,))
-    checkpoint = train(recipe, folder / "run", tracks, portraits)
-    train(Recipe(network="ava-gru", steps=(0, 0, 2), instants=(50, 50, 50), lengths=(25,)), folder / "baseline", tracks, portraits)
-    with tempfile.TemporaryDirectory() as target:
-        report(ship(checkpoint, Bench(Clips(tracks), limit=50), "smoke", Path(target), Path(target)))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        tracks, portraits, shipped = folder / "tracks", folder / "portraits", folder / "shipped"
+        prepare(tracks, portraits, limit=2, drawn=3)
+        recipe = Recipe(steps=(2, 2, 2), instants=(50, 64, 50), lengths=(25,))
+        checkpoint = train(recipe, folder / "run", tracks, portraits)
+        train(Recipe(network="ava-gru", steps=(0, 0, 2), instants=(50, 50, 50), lengths=(25,)), folder / "baseline", tracks, portraits)
+        shipped.mkdir()
+        report(ship(checkpoint, Bench(Clips(tracks), limit=50), "smoke", shipped, shipped))
 
 
 def report(told: dict[str, float | str]) -> None:
