@@ -21,7 +21,7 @@ from asd_core.speech.score import Calibration, ScoreOptions, SpeakingNetwork, sc
 from asd_core.timeline import GRID_HZ, nearest_instant
 from asd_core.turns.decide import TurnOptions, decide
 from benchmarks.labelled_tracks import LabelledTrack, digest, kept
-from benchmarks.turn_scenes import Scene
+from benchmarks.turn_truth import Scene
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,9 @@ import pytest
 from asd_core.speech.activity import INSTANT_SAMPLES
 from benchmarks.calibrate_turns import fit_calibration
 from benchmarks.labelled_tracks import LabelledTrack, digest, kept, read_tracks
-from benchmarks.turn_scenes import EDGE, KINDS, STYLES, Face, Scene, make_scenes, others_heard
+from benchmarks.turn_scenes import KINDS, STYLES, make_scenes
 from benchmarks.turn_trials import tally
+from benchmarks.turn_truth import EDGE, Face, Scene, others_heard
 
 
 @pytest.fixture(scope="module")
