@@ -11,10 +11,12 @@ from rollcall.cli.opening import open_adapters
 from rollcall.cli.show import note, show_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from fastapi import FastAPI
 
+    from infra.settings import Settings
+    from infra.supervise import Supervisor
     from infra.wiring import Adapters
 
 LOOPBACK = "127.0.0.1"
@@ -27,8 +29,16 @@ def add_commands(app: typer.Typer) -> None:
     app.command("down")(down)
 
 
-def serve(port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="0 takes a free one.")] = 8765) -> None:
-    """Show the library in a browser, on this machine only, until Ctrl-C.
+def serve(
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="0 takes a free one.")] = 8765,
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="ADDRESS", help="0.0.0.0: all that this machine has; behind a proxy that asks who it is.")
+    ] = LOOPBACK,
+    name: Annotated[
+        list[str] | None, typer.Option("--name", metavar="HOST", help="Another name that browsers may address it by; repeatable.")
+    ] = None,
+) -> None:
+    """Show the library in a browser until Ctrl-C, and its numbers at /metrics: on this machine only, unless told to listen elsewhere.
 
     Example:  rollcall serve
     """
@@ -42,17 +52,19 @@ def serve(port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar=
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((LOOPBACK, port))
+            listener.bind((listen, port))
         except OSError as error:
             raise RequestError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from error
-        show_line(f"Rollcall is at http://{LOOPBACK}:{listener.getsockname()[1]}/  (Ctrl-C ends it)")
-        config = uvicorn.Config(application(adapters), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+        show_line(f"Rollcall is at http://{listen}:{listener.getsockname()[1]}/  (Ctrl-C ends it)")
+        config = uvicorn.Config(application(adapters, name or ()), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
         with listener:
             uvicorn.Server(config).run(sockets=[listener])
 
 
-def application(adapters: Adapters) -> FastAPI:
-    """Return the pages over a library; proxies are made in the decoding child."""
+def application(adapters: Adapters, names: Iterable[str] = ()) -> FastAPI:
+    """Return the pages over a library, to be addressed by these names besides loopback's; proxies are made in the decoding child."""
+    from rollcall.api import events
+    from rollcall.api.metrics import Telling
     from rollcall.library import Library
     from rollcall.web.app import create_app
     from rollcall.web.proxies import GIGABYTE, Proxies
@@ -65,13 +77,22 @@ def application(adapters: Adapters) -> FastAPI:
         seconds = settings.child_seconds(probe_file(source, adapters.sandbox, settings).duration)
         adapters.sandbox.call("rollcall.exports.rendition:write_proxy", str(source), audio_track, str(target), timeout=seconds, on_progress=report)
 
-    return create_app(Library(adapters.catalog, adapters.artifacts), Proxies(settings.home / "cache" / "proxies", limit, make))
+    proxies = Proxies(settings.home / "cache" / "proxies", limit, make)
+    library, telling = Library(adapters.catalog, adapters.artifacts), Telling(adapters.catalog, settings.home)
+    app = create_app(library, proxies, telling=telling, hosts=frozenset(name.lower() for name in names))
+    app.include_router(events.routes(adapters))
+    return app
 
 
-def up() -> None:
+def up(
+    service: Annotated[
+        bool, typer.Option("--service", help="The whole service: the pages too, and a worker; deployments and schedule are registered.")
+    ] = False,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="Of the pages; 0 takes a free one.")] = 8765,
+) -> None:
     """Start the local services, PostgreSQL and Prefect, and let them stay: later commands begin at once.
 
-    Example:  rollcall up
+    Example:  rollcall up --service
     """
     from infra import orchestrate, postgres
     from infra.settings import child_environment, ensure_home, load_settings
@@ -84,10 +105,40 @@ def up() -> None:
     else:
         show_line("PostgreSQL is the one that the settings name")
     if settings.prefect_api_url is None:
-        info = orchestrate.supervisor(home, child_environment()).pin()
+        database = settings.prefect_database_url
+        info = orchestrate.supervisor(home, child_environment(), database_url=database.get_secret_value() if database else None).pin()
         show_line(f"Prefect is up: {str(info['url']).removesuffix('/api')}")
     else:
         show_line("Prefect is the one that the settings name")
+    if service:
+        _up_service(settings, port)
+
+
+def _up_service(settings: Settings, port: int) -> None:
+    from flows.service import pool_of
+    from infra import orchestrate
+
+    orchestrate.prepare(settings.home)
+    from flows.deployments import register
+
+    show_line(f"{len(register(settings))} pools and deployments are registered")
+    pool = pool_of(settings)
+    _worker(settings.home, pool).pin()
+    show_line(f"A worker is up for the pool {pool}")
+    said = str(_pages(settings.home, port).pin()["said"])
+    show_line(said.partition("  (")[0])
+
+
+def _worker(home: Path, pool: str) -> Supervisor:
+    from infra import commands
+
+    return commands.supervisor(home, f"worker-{pool}", ["worker", "--pool", pool], ready="started!")
+
+
+def _pages(home: Path, port: int = 0) -> Supervisor:
+    from infra import commands
+
+    return commands.supervisor(home, "pages", ["serve", "--port", str(port)], ready="Rollcall is at")
 
 
 def down() -> None:
@@ -102,6 +153,10 @@ def down() -> None:
     if not home.is_dir():
         show_line("Nothing is up")
         return
+    for name, command in (("The pages are", _pages(home)), ("The worker is", _worker(home, "cpu")), ("The worker is", _worker(home, "gpu"))):
+        if command.status()["running"]:
+            command.down()
+            show_line(f"{name} down")
     for name, supervisor in (("Prefect", orchestrate.supervisor(home)), ("PostgreSQL", postgres.supervisor(home))):
         users = supervisor.down()
         if users:

@@ -15,6 +15,8 @@ from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from asd_core.errors import RollcallError
+from rollcall.api import metrics
+from rollcall.api.metrics import Telling
 from rollcall.library import Library
 from rollcall.web import assets, people
 from rollcall.web.pages import environment, problem
@@ -34,18 +36,19 @@ HEADERS = {
 }
 
 
-def create_app(library: Library, proxies: Proxies, *, hosts: frozenset[str] = frozenset()) -> FastAPI:
+def create_app(library: Library, proxies: Proxies, *, telling: Telling | None = None, hosts: frozenset[str] = frozenset()) -> FastAPI:
     """Return the application.
 
     Args:
         library: what is shown.
         proxies: copies for browsers.
+        telling: what `/metrics` tells; None: it is not there.
         hosts: names besides those of loopback under which the server may be addressed.
     """
     app = FastAPI(title="Rollcall", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.library, app.state.proxies, app.state.pages = library, proxies, environment()
+    app.state.library, app.state.proxies, app.state.pages, app.state.telling = library, proxies, environment(), telling
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    for router in (assets.router, people.router):
+    for router in (assets.router, people.router, *([metrics.router] if telling is not None else [])):
         for route in router.routes:
             if isinstance(route, APIRoute) and "GET" in route.methods:
                 route.methods.add("HEAD")
