@@ -33,7 +33,7 @@ class Report:
         """Return the report of how the asset ended."""
         lines = [f"# {_plain(result.name)}", "", f"**{result.state}**{f': {_plain(result.reason)}' if result.reason else ''}", ""]
         if result.sha256:
-            lines += [f"SHA-256 `{result.sha256}`. Faces, people and turns: `rollcall show {result.sha256[:12]}`.", ""]
+            lines += [f"SHA-256 `{result.sha256}`. Who speaks when: `rollcall turns {result.sha256[:12]}`.", ""]
         if self._stages:
             lines += ["| stage | made | reused | failed | seconds |", "|---|--:|--:|--:|--:|"]
             for stage, outcomes in self._stages.items():

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from asd_core.errors import RequestError, Unavailable
+from flows.walk import pick
 from infra import orchestrate
+from infra.catalog import assets
 from infra.prefect_api import FlowRun, PrefectApi
 from infra.settings import Settings, child_environment
 
 if TYPE_CHECKING:
     from infra.settings import Place
+    from infra.wiring import Adapters
 
 Queue = Literal["live", "backfill"]
 POOLS = ("cpu", "gpu")
@@ -94,3 +98,12 @@ def submit_asset(
     """
     parameters = {"uri": uri, "root": place.root, "collection": place.collection}
     return api.submit(f"{ASSET_FLOW}/{pool_of(settings)}", parameters, key=work_key(uri, version), name=name, queue=queue, again=again)
+
+
+def note_gone(adapters: Adapters, place: Place, uri: str) -> bool:
+    """Note that nothing lies at a place any more, where that is so; return whether it is. Nothing is deleted from the library."""
+    if pick([Path(place.root)], [uri]):
+        return False
+    with adapters.catalog.transaction() as connection:
+        assets.lose_location(connection, uri)
+    return True

@@ -62,11 +62,9 @@ async def _work(pool: str, limit: int, say: Callable[[str], None]) -> None:
             self.stream_output = False
             super().prepare_for_flow_run(*args, **kwargs)
 
-    class Worker(ProcessWorker):
-        job_configuration = Configuration
-
     name = f"{socket.gethostname()}-{os.getpid()}"
-    worker = Worker(work_pool_name=pool, work_queues=list(QUEUES), name=name, limit=limit, create_pool_if_not_found=False)
+    worker = ProcessWorker(work_pool_name=pool, work_queues=list(QUEUES), name=name, limit=limit, create_pool_if_not_found=False)
+    worker.job_configuration = Configuration
     task = asyncio.ensure_future(worker.start(printer=lambda text: say(str(text))))
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGINT, signal.SIGTERM):

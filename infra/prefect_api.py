@@ -127,7 +127,7 @@ class PrefectApi:
         try:
             self.ask("PATCH", f"/work_pools/{pool}/queues/{name}", {"priority": priority})
         except NotFound:
-            self.ask("POST", f"/work_pools/{pool}/queues/", {"name": name, "priority": priority})
+            self.ask("POST", f"/work_pools/{pool}/queues", {"name": name, "priority": priority})
 
     def pause_queue(self, pool: str, name: str, paused: bool) -> None:
         """Hold back what waits in a queue, or let it go on; what runs is not touched."""

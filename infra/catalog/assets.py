@@ -91,6 +91,11 @@ def miss_locations(connection: Connection, prefix: str, seen: Iterable[str]) -> 
     ).rowcount
 
 
+def lose_location(connection: Connection, uri: str) -> None:
+    """Mark one place as gone."""
+    connection.execute("UPDATE location SET gone_at = now() WHERE uri = %s AND gone_at IS NULL", (uri,))
+
+
 def set_state(connection: Connection, sha256: str, state: State, *, reason: str | None = None, retryable: bool = False) -> None:
     """Say how the work on an asset ended; `publish` says done by itself."""
     connection.execute(

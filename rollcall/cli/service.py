@@ -122,8 +122,9 @@ def _ingested(settings: Settings) -> list[Scan]:
                 note(str(error))
                 scans.append(Scan(place.root, place.collection))
                 continue
-        counts = {state: len(summary.of(state)) for state in ("failed", "quarantined")}
-        scans.append(Scan(place.root, place.collection, indexed=len(summary.of("done")) + len(summary.of("skipped")), **counts))
+        count = {state: len(summary.of(state)) for state in ("done", "skipped", "failed", "quarantined")}
+        indexed = count["done"] + count["skipped"]
+        scans.append(Scan(place.root, place.collection, indexed=indexed, failed=count["failed"], quarantined=count["quarantined"]))
     return scans
 
 
