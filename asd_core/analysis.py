@@ -58,7 +58,7 @@ def open_networks(models: Mapping[str, Model], open_network: OpenNetwork) -> Net
         detector=open_detector(models["detector"], open_network),
         speaking=open_speaking(models["speaking"], open_network),
         embedder=open_embedder(models["embedder"], open_network),
-        models={role: {"name": model.name, "sha256": model.sha256} for role, model in sorted(models.items())},
+        models={role: model.told for role, model in sorted(models.items())},
     )
 
 

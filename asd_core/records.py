@@ -403,5 +403,5 @@ class Analysis:
     chips: tuple[Chips, ...]
     people: People
     turns: tuple[Turn, ...]
-    models: dict[str, dict[str, str]]  # role -> {"name", "sha256"}
+    models: dict[str, dict[str, str]]  # role -> {"name", "sha256", "licence"}; the last is missing in old ones
     settings: dict[str, Any] = field(default_factory=dict)

@@ -52,8 +52,8 @@ class Plan:
     span_marks: int | None
 
     def model_names(self) -> dict[str, dict[str, str]]:
-        """Return name and sha256 by role, as results state them."""
-        return {role: {"name": model.name, "sha256": model.sha256} for role, model in sorted(self.models.items())}
+        """Return by role what results say of the models."""
+        return {role: model.told for role, model in sorted(self.models.items())}
 
     def terms(self) -> tuple[str, ...]:
         """Return one line for each licence whose models are not for commercial use."""

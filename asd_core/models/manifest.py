@@ -77,6 +77,11 @@ class Manifest:
     source: str = ""
 
     @property
+    def terms(self) -> str:
+        """Return the licence in one phrase that says whether commercial use is not allowed."""
+        return self.licence if self.commercial else f"{self.licence}, not for commercial use"
+
+    @property
     def format_digest(self) -> str:
         """Return a digest of all that changes what the network's user computes from the same file: formats, and a detector's thresholds."""
         told: dict[str, Any] = {"kind": self.kind, "input": asdict(self.input), "output": asdict(self.output)}

@@ -42,6 +42,11 @@ class Model:
         return self.manifest.name
 
     @property
+    def told(self) -> dict[str, str]:
+        """Return what a result says of the model that made it."""
+        return {"name": self.name, "sha256": self.sha256, "licence": self.manifest.terms}
+
+    @property
     def key(self) -> str:
         """Return what belongs into a cache key: the files and how they are fed."""
         return hashlib.sha256(f"{self.sha256} {self.manifest.format_digest}".encode()).hexdigest()

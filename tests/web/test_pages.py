@@ -35,6 +35,10 @@ def test_asset_page_has_turns_people_and_the_line_that_names_them(client, made):
     assert "off screen" in page
 
 
+def test_asset_page_tells_the_terms_of_the_models(client, made):
+    assert client.get(f"/assets/{made.first}").text.count("not for commercial use") == 3
+
+
 def test_document_is_the_published_one(client, made):
     doc = client.get(f"/assets/{made.first}/document.json").json()
     jsonschema.Draft202012Validator(schema()).validate(doc)

@@ -58,6 +58,12 @@ def test_restricted_models_need_a_folder_that_the_user_named(tmp_path):
     assert find("embedder", [named], "mine").name == "mine"
 
 
+def test_a_result_tells_the_terms(tmp_path):
+    told = find("embedder", [put(tmp_path / "a", "mine", commercial="false")], "mine").told
+    assert told == {"name": "mine", "sha256": hashlib.sha256(b"weights").hexdigest(), "licence": "some, not for commercial use"}
+    assert find("embedder", [put(tmp_path / "b", "mine")], "mine").told["licence"] == "some"
+
+
 def test_a_changed_file_is_refused(tmp_path):
     folder = put(tmp_path / "a", "mine", sha256="0" * 64)
     with pytest.raises(ModelMismatch, match=r"mine\.onnx"):

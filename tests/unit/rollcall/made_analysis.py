@@ -23,6 +23,7 @@ from asd_core.records import (
 SHA256 = "ab" * 32
 WIDTH, HEIGHT = 320, 180
 NAMES = {"p1": ("6f1c9a2e", "Grace <Hopper>"), "p2": ("0b7d44aa", None)}
+TERMS = "made, not for commercial use"
 
 
 def _track(name: str, shot: int, first: int, count: int, x: float, *, still: bool = False) -> Track:
@@ -79,6 +80,6 @@ def made_analysis() -> Analysis:
             (_person("p1", ("t1", "t3"), 0.4), _person("p2", ("t2", "t5"), 2.0), _person("p3", ("t4",), 1.4, identifiable=False)), (("p1", "p2"),)
         ),
         turns=turns,
-        models={role: {"name": f"{role}_made", "sha256": "ef" * 32} for role in ("detector", "speaking", "embedder")},
+        models={role: {"name": f"{role}_made", "sha256": "ef" * 32, "licence": TERMS} for role in ("detector", "speaking", "embedder")},
         settings={"speaking_logit": 0.0},
     )  # fmt: skip

@@ -17,7 +17,7 @@ def test_document_is_what_the_schema_says():
     jsonschema.Draft202012Validator(schema()).validate(made_document(names=NAMES))
 
 
-@pytest.mark.parametrize("path", [(), ("asset",), ("people", 0), ("tracks", 0), ("turns", 0), ("turns", 0, "parts", 0)])
+@pytest.mark.parametrize("path", [(), ("asset",), ("people", 0), ("tracks", 0), ("turns", 0), ("turns", 0, "parts", 0), ("models", "detector")])
 def test_schema_admits_no_other_names(path):
     doc = made_document()
     place = doc
@@ -26,6 +26,13 @@ def test_schema_admits_no_other_names(path):
     place["surprise"] = 1
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft202012Validator(schema()).validate(doc)
+
+
+def test_a_result_without_licences_is_still_valid():
+    doc = made_document()
+    for model in doc["models"].values():
+        del model["licence"]
+    jsonschema.Draft202012Validator(schema()).validate(doc)
 
 
 def test_text_is_the_document():
