@@ -31,8 +31,9 @@ from infra.ending import GIVEN_UP
 from infra.settings import child_environment, load_settings
 from infra.supervise import process_start
 from infra.wiring import open_adapters
+from tasks.index import catch_up_index
 from tasks.plan import Plan, make_plan
-from tasks.publish import catch_up_index, plan_digest
+from tasks.publish import plan_digest
 from tasks.runner import Direct, Orchestrated, Reporting
 from tasks.stage import Asset, Event, Job, Runner, Stopped, ignore_event
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from infra import postgres
 from infra.artifacts import ArtifactStore
@@ -15,6 +14,9 @@ from infra.objects import FolderStore, ObjectStore
 from infra.sandbox import GIGABYTE, Sandbox
 from infra.settings import Settings, child_environment, ensure_home
 from infra.telemetry import start_logging, stop_logging
+
+if TYPE_CHECKING:
+    from infra.vectors import VectorIndex
 
 
 @dataclass
@@ -26,13 +28,16 @@ class Adapters:
     objects: ObjectStore
     artifacts: ArtifactStore
     sandbox: Sandbox
+    indexes: dict[str, VectorIndex] = field(default_factory=dict)
 
-    @cached_property
-    def vectors_folder(self) -> Path:
-        """Where the index files lie (infra.vectors)."""
-        folder = self.settings.home / "vectors"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder
+    def vectors(self, model: str, dimension: int) -> VectorIndex:
+        """Return the index of an embedder's vectors (infra.vectors), opened once; mirrored where objects lie in a bucket."""
+        from infra.vectors import VectorIndex  # only now: FAISS is slow to import
+
+        if model not in self.indexes:
+            store = self.objects if self.settings.objects_url is not None else None
+            self.indexes[model] = VectorIndex(self.settings.home / "vectors", model=model, dimension=dimension, store=store)
+        return self.indexes[model]
 
 
 def open_objects(settings: Settings) -> ObjectStore:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,7 +12,6 @@ from asd_core.errors import Unavailable
 from asd_core.identity.assign import groups_of
 from asd_core.identity.prototypes import template
 from asd_core.records import Analysis
-from infra.catalog import lookups
 from infra.catalog.publish import Publication, publish
 from tasks.decide import DECIDE
 from tasks.embed import EMBED
@@ -22,9 +20,6 @@ from tasks.identify import IDENTIFY
 from tasks.plan import Plan, digest
 from tasks.score import SCORE
 from tasks.stage import Job, Stage, stage_key
-
-if TYPE_CHECKING:
-    from infra.wiring import Adapters
 
 JPEG_QUALITY = 90
 
@@ -72,16 +67,3 @@ def _jpeg(picture: NDArray[np.uint8]) -> bytes:
     if not done:
         raise Unavailable("a thumbnail could not be encoded")
     return bytes(data)
-
-
-def catch_up_index(adapters: Adapters, plan: Plan) -> int:
-    """Bring the vector index to where the library stands; return how many vectors it holds."""
-    from infra.vectors import VectorIndex
-
-    model = plan.models["embedder"]
-    dimension = model.manifest.output.dimension
-    if dimension is None:
-        return 0
-    index = VectorIndex(adapters.vectors_folder, model=model.sha256, dimension=dimension)
-    with adapters.catalog.reading() as connection:
-        return index.catch_up(lambda after: lookups.index_delta(connection, model.sha256, after))

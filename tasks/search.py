@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from asd_core.errors import ModelMismatch, RequestError, Unreadable
+from asd_core.errors import RequestError, Unreadable
 from asd_core.faces.align import CHIP_SIZE, align_matrix, chip_quality, chip_worth
 from asd_core.faces.embed import Embedder
 from asd_core.identity.search import SearchOptions, find_tracks, photo_query, photo_views
@@ -28,10 +28,10 @@ from infra.catalog import lookups
 from infra.catalog.rows import PersonRow, VectorRow
 from infra.inference import Profile
 from tasks import networks
+from tasks.index import open_index
 
 if TYPE_CHECKING:
     from infra.catalog.connection import Connection
-    from infra.vectors import VectorIndex
     from infra.wiring import Adapters
     from tasks.plan import Plan
 
@@ -160,7 +160,7 @@ def search_face(face: QueryFace, adapters: Adapters, plan: Plan, *, threshold: f
     options = SearchOptions().for_embedder(plan.models["embedder"].manifest.thresholds)
     if threshold is not None:
         options = replace(options, search_cosine=threshold, support_cosine=max(threshold, options.support_cosine))
-    index = _index(adapters, plan)
+    index = open_index(adapters, plan)
     matches = {found.id: found.cosine for found in find_tracks(face.vector, index.alike, index.vector, options)}
     with adapters.catalog.reading() as connection:
         alike = lookups.vectors(connection, list(matches))
@@ -230,16 +230,3 @@ def _silent(seen: Span, spoken: Iterable[Span]) -> Sequence[Span]:
 def _cosine(query: NDArray[np.float32], row: VectorRow) -> float:
     """Return the cosine of the query to the track's own vector, as the index has it."""
     return float(query @ np.frombuffer(row.vector, "<f4"))
-
-
-def _index(adapters: Adapters, plan: Plan) -> VectorIndex:
-    """Return the vector index as the library stands now."""
-    from infra.vectors import VectorIndex
-
-    model = plan.models["embedder"]
-    if model.manifest.output.dimension is None:
-        raise ModelMismatch(f"the manifest of {model.name} does not state the dimension of its vectors")
-    index = VectorIndex(adapters.vectors_folder, model=model.sha256, dimension=model.manifest.output.dimension)
-    with adapters.catalog.reading() as connection:
-        index.catch_up(lambda after: lookups.index_delta(connection, model.sha256, after))
-    return index

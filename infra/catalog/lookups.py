@@ -228,28 +228,6 @@ def person_vectors(connection: Connection, person_ids: Sequence[str], model: str
     return {row.vector_id: row for row in _rows(connection, VectorRow, sql, (list(person_ids), model))}
 
 
-def index_delta(connection: Connection, model: str, after: int) -> tuple[int, list[tuple[int, bytes]], list[int]]:
-    """Return what an index that stands at `after` lacks: (where it then stands, vectors to add, ids to remove).
-
-    `model` is the embedder's sha256. From 0 on it is the whole index. What was added and removed since is in neither list.
-    """
-    row = connection.execute(
-        "SELECT coalesce(max(l.id), 0) FROM index_log l JOIN model m ON m.id = l.model_id WHERE m.role = 'embedder' AND m.sha256 = %s", (model,)
-    ).fetchone()
-    stands = max(after, int(row[0]) if row else 0)
-    added = connection.execute(
-        """SELECT e.id, e.vector FROM track_embedding e JOIN model m ON m.id = e.model_id WHERE m.role = 'embedder' AND m.sha256 = %s
-           AND (%s = 0 OR e.id IN (SELECT vector_id FROM index_log WHERE id > %s AND id <= %s AND action = 'add')) ORDER BY e.id""",
-        (model, after, after, stands),
-    ).fetchall()
-    removed = connection.execute(
-        """SELECT DISTINCT l.vector_id FROM index_log l JOIN model m ON m.id = l.model_id
-           WHERE m.role = 'embedder' AND m.sha256 = %s AND l.action = 'remove' AND l.id > %s AND l.id <= %s ORDER BY 1""",
-        (model, after, stands),
-    ).fetchall()
-    return stands, [(int(i), bytes(v)) for i, v in added], [int(row[0]) for row in removed]
-
-
 # ---- work --------------------------------------------------------------------------------------------------------------------
 
 

@@ -52,14 +52,15 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False) -> None:
-    """Say what is here: versions, settings, disk, services, models and their terms, GPU, optional programs. Exit 1 if something is wrong.
+    """Say what is here: versions, settings, disk, services, models and their terms, index, GPU, programs. Exit 1 if something is wrong.
 
     Example:  rollcall doctor
     """
     from infra.settings import load_settings
 
     settings = load_settings()
-    findings = [*_versions(), *_settings(settings), *_disk(settings), *_services(settings), *_models(settings), *_gpu(settings), *_programs()]
+    findings = [*_versions(), *_settings(settings), *_disk(settings), *_services(settings), *_models(settings)]
+    findings += [*_index(settings), *_gpu(settings), *_programs()]
     if as_json:
         as_json_list({"about": f.about, "verdict": f.verdict, "words": f.words} for f in findings)
     else:
@@ -168,6 +169,31 @@ def _models(settings: Settings) -> Iterator[Finding]:
         yield Finding(role, "ok", f"{model.name} ({origin}; {model.manifest.licence}; {terms}{trained})")
     for name, reason in sorted(known_manifests(folders).damaged.items()):
         yield Finding(name, "wrong", f"{reason}; it is passed over: mend or remove it")
+
+
+def _index(settings: Settings) -> Iterator[Finding]:
+    from asd_core.errors import ModelError, RollcallError
+    from infra.wiring import open_adapters
+    from tasks.index import index_state
+    from tasks.plan import make_plan
+
+    if settings.database_url is None and not (settings.home / "postgres").is_dir():
+        yield Finding("index", "ok", "no library yet")
+        return
+    try:
+        with open_adapters(settings) as adapters:
+            state = index_state(adapters, make_plan(settings))
+    except ModelError:
+        return  # said of the embedder already
+    except RollcallError as error:
+        yield Finding("index", "wrong", f"cannot be compared with the library: {error}")
+        return
+    if not state.in_step:
+        words = f"{state.held} vectors, the library has {state.wanted}: `rollcall index verify` says which, `rollcall index rebuild` makes it anew"
+        yield Finding("index", "wrong", words)
+        return
+    since = "read from the library, no snapshot yet" if state.snapshot is None else f"{state.snapshot} in the snapshot, {state.waiting} changes since"
+    yield Finding("index", "ok", f"in step: {state.held} vectors ({since}), {'exact' if state.exact else 'through inverted lists'}")
 
 
 def _gpu(settings: Settings) -> Iterator[Finding]:

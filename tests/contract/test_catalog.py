@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from asd_core.errors import Ambiguous, NotFound, RequestError, Unavailable
-from infra.catalog import assets, corrections, lookups, people, runs
+from infra.catalog import assets, corrections, index_log, lookups, people, runs
 from infra.catalog.connection import Catalog, CatalogError, migrate, migrations
 from infra.catalog.publish import publish, withdraw
 from infra.catalog.snapshot import snapshot
@@ -291,11 +291,15 @@ class TestLookups:
             pairs = connection.execute("SELECT asset, seconds FROM co_appearance ORDER BY asset").fetchall()
         assert [(asset, round(seconds, 6)) for asset, seconds in pairs] == [("news/monday.mp4", 3.6), ("news/tuesday.mp4", 3.6)]
 
-    def test_index_delta(self, library):
+    def test_index_log(self, library):
         with library.reading() as connection:
-            stands, added, removed = lookups.index_delta(connection, EMBEDDER, 0)
-            assert (len(added), removed) == (5, [])
-            assert lookups.index_delta(connection, EMBEDDER, stands) == (stands, [], [])
+            changes = index_log.index_changes(connection, EMBEDDER, index_log.START)
+            stands, added = changes.stands_at, list(changes.added)
+            assert (changes.whole, len(added), changes.removed) == (True, 5, [])
+            assert [ident for ident, _ in added] == index_log.index_ids(connection, EMBEDDER)
+            assert index_log.index_end(connection, EMBEDDER) == stands
+            nothing = index_log.index_changes(connection, EMBEDDER, stands)
+            assert (nothing.stands_at, nothing.whole, list(nothing.added), nothing.removed) == (stands, False, [], [])
             found = lookups.vectors(connection, [vector_id for vector_id, _ in added] + [10**9])
         assert len(found) == 5
         row = found[added[0][0]]
@@ -303,11 +307,26 @@ class TestLookups:
         assert np.frombuffer(row.vectors, np.float32).reshape(2, 64)[0].tobytes() == added[0][1]
         add(library, "news/monday.mp4", (1,))
         with library.reading() as connection:
-            later, more, gone = lookups.index_delta(connection, EMBEDDER, stands)
-            assert (len(more), len(gone)) == (1, 2)
-            assert later > stands
-            every, whole, _ = lookups.index_delta(connection, EMBEDDER, 0)
-        assert (every, len(whole)) == (later, 4)
+            later = index_log.index_changes(connection, EMBEDDER, stands)
+            assert (later.whole, len(list(later.added)), len(later.removed)) == (False, 1, 2)
+            assert later.stands_at > stands
+            assert index_log.index_waiting(connection, EMBEDDER, stands) == 3
+            assert index_log.index_waiting(connection, EMBEDDER, later.stands_at) == 0
+            every = index_log.index_changes(connection, EMBEDDER, index_log.START)
+            assert (every.stands_at, len(list(every.added))) == (later.stands_at, 4)
+            some = index_log.index_ids(connection, EMBEDDER)[1:3]
+            assert [ident for ident, _ in index_log.index_vectors(connection, EMBEDDER, only=[*some, 10**9])] == some
+
+    @pytest.mark.parametrize("wrong", ["later", "other", "model"])
+    def test_a_position_of_another_log_gives_everything(self, library, wrong):
+        with library.reading() as connection:
+            number, mark = index_log.index_end(connection, EMBEDDER)
+            position = {"later": (number + 1, mark), "other": (number, "1.5"), "model": (number, mark)}[wrong]
+            model = "a" * 64 if wrong == "model" else EMBEDDER
+            assert index_log.index_waiting(connection, model, position) is None
+            changes = index_log.index_changes(connection, model, position)
+            assert (changes.whole, len(list(changes.added))) == (True, 0 if wrong == "model" else 5)
+            assert changes.stands_at == (index_log.START if wrong == "model" else (number, mark))
 
 
 class TestAssets:

@@ -63,15 +63,13 @@ def test_every_command_of_the_design_is_there_with_an_example():
 
     from rollcall.cli.door import app
 
-    names = (
-        "analyse ingest assets turns people person name merge undo airtime search export models doctor retry backup restore demo bench serve up down"
-    )
+    names = "analyse ingest assets turns people person name merge undo airtime search export models index doctor retry backup restore demo bench serve up down"
     listed = CliRunner().invoke(app, ["--help"]).output
     for name in names.split():
         assert f" {name} " in listed
         told = CliRunner().invoke(app, [name, "--help"])
         assert told.exit_code == 0
-        assert name == "models" or "Example:" in told.output, name
+        assert name in {"models", "index"} or "Example:" in told.output, name
 
 
 @pytest.mark.parametrize(
@@ -247,8 +245,20 @@ def test_a_damaged_manifest_is_shown_and_passed_over(tmp_path):
 def test_doctor_says_what_is_here(tmp_path):
     done = rollcall("doctor", "--json", home=tmp_path)
     about = {finding["about"]: finding for finding in json.loads(done.stdout)}
-    assert {"python", "packages", "home", "disk", "postgresql", "prefect", "detector", "speaking", "embedder", "gpu", "espeak-ng", "chromium"} <= set(
-        about
-    )
+    assert {
+        "python",
+        "packages",
+        "home",
+        "disk",
+        "postgresql",
+        "prefect",
+        "detector",
+        "speaking",
+        "embedder",
+        "index",
+        "gpu",
+        "espeak-ng",
+        "chromium",
+    } <= set(about)
     assert done.returncode == (1 if any(finding["verdict"] == "wrong" for finding in about.values()) else 0)
     assert all("commercial use" in about[role]["words"] for role in ("detector", "speaking", "embedder"))
