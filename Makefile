@@ -7,7 +7,7 @@ LOCK := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-services lint docs lock accuracy search-accuracy variants benchmark-speed train-material train-setup train-smoke train-speaking train-faces train-embedder clean
+.PHONY: help setup run test test-services test-image lint docs lock accuracy search-accuracy variants benchmark-speed train-material train-setup train-smoke train-speaking train-faces train-embedder clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -31,6 +31,9 @@ test: setup  ## all tests that need no GPU, no services and no hours
 test-services: setup  ## tests with a real S3 server, PostgreSQL and Prefect server; apt install radosgw ceph-mon ceph-osd postgresql postgresql-contrib
 	$(BIN)/python -m pytest -q -m services --require-services
 
+test-image:  ## the steps of infra/docker/Dockerfile without an engine: a fresh environment from its lock, and the program that it gives
+	sh infra/docker/try_install.sh
+
 lint: setup  ## formatter, linter, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -42,7 +45,8 @@ docs: setup  ## docs/commands.md and docs/settings.md from the code
 
 lock: setup  ## resolve the version ranges of pyproject.toml anew into requirements/*.lock
 	$(BIN)/uv pip compile $(LOCK) --extra cpu --extra demo --extra evaluate --extra dev pyproject.toml -o requirements/cpu.lock
-	$(BIN)/uv pip compile $(LOCK) --extra gpu pyproject.toml -o requirements/gpu.lock
+	$(BIN)/uv pip compile $(LOCK) --extra cpu --extra build --constraint requirements/cpu.lock pyproject.toml -o requirements/serve.lock
+	$(BIN)/uv pip compile $(LOCK) --extra gpu --extra build pyproject.toml -o requirements/gpu.lock
 	$(BIN)/uv pip compile $(LOCK) --extra cpu --extra train --constraint requirements/cpu.lock pyproject.toml -o requirements/train.lock
 
 accuracy: setup  ## docs/accuracy.md: the line beside the reference recipe, and every network by itself, on ../shared/media

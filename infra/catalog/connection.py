@@ -27,6 +27,8 @@ MIGRATION_LOCK = 0x726F6C6C  # advisory lock numbers: any constants that nobody 
 PUBLISH_LOCK = 0x726F6C6D
 NAMED_LOCK = 0x726F6C6E
 LOCK_SECONDS = 0.5  # between two tries
+PUBLIC_VIEWS = ("who_spoke_when", "airtime_by_person_day", "co_appearance")
+READER = "rollcall_reader"  # the role of dashboards: it may read the public views and nothing else
 POOL_TIMEOUT = 30.0  # seconds to wait for a connection
 
 # The pool's warnings would reach the terminal, by Python's last resort or through Prefect's handlers; its errors come as ours.
@@ -59,7 +61,7 @@ def migrate(connection: Connection) -> int:
             """CREATE TABLE IF NOT EXISTS schema_version
                (version integer PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"""
         )
-        known = dict(connection.execute("SELECT version, sha256 FROM schema_version").fetchall())
+        known: dict[int, str] = dict(connection.execute("SELECT version, sha256 FROM schema_version").fetchall())
         if known.keys() - {version for version, _, _ in wanted}:
             raise CatalogError(f"the library was made by a newer version (schema {max(known)}); update rollcall")
         for version, digest, text in wanted:
@@ -70,9 +72,20 @@ def migrate(connection: Connection) -> int:
                 applied += 1
             elif known[version] != digest:
                 raise CatalogError(f"migration {version} was changed after it had been applied to this library")
+        _let_read(connection)
     finally:
         connection.execute("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
     return applied
+
+
+def _let_read(connection: Connection) -> None:
+    """Grant the public views to the role that dashboards come as, where the server has it and the views are not granted yet."""
+    row = connection.execute(
+        "SELECT bool_and(has_table_privilege(rolname, view, 'SELECT')) FROM pg_roles, unnest(%s::text[]) view WHERE rolname = %s",
+        (list(PUBLIC_VIEWS), READER),
+    ).fetchone()
+    if row is not None and row[0] is False:
+        connection.execute(f"GRANT SELECT ON {', '.join(PUBLIC_VIEWS)} TO {READER}".encode())
 
 
 class Catalog:
