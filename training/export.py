@@ -13,6 +13,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from training.run import laid_out
+
 OPSET = 17
 SMALLEST_HALVED = 64  # values; biases and constants of shapes stay as they are
 
@@ -38,7 +40,7 @@ def export(
     Raises:
         onnx.checker.ValidationError: the graph is not a valid model.
     """
-    module = module.to(memory_format=torch.contiguous_format).float().eval()
+    module = laid_out(module, torch.contiguous_format).float().eval()
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.onnx"
         torch.onnx.export(

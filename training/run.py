@@ -9,7 +9,7 @@ import random
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from torch import nn
 
 OUT = Path(__file__).parents[1] / "out" / "training"
 SHARED = Path(__file__).parents[2] / "shared"
+M = TypeVar("M", bound=nn.Module)
 
 
 def single_thread(seed: int) -> np.random.Generator:
@@ -82,10 +83,15 @@ class Run:
         return torch.load(path, weights_only=True) if path.is_file() else None
 
 
-class Average:
+def laid_out(module: M, memory_format: torch.memory_format) -> M:
+    """Return the module with its weights in a memory format, as `Module.to` does; torch's own types do not know that it can."""
+    return module.to(memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
+
+
+class Average(Generic[M]):
     """The exponential mean of a module's weights over its steps, which generalises better than the last step's; buffers are copied."""
 
-    def __init__(self, module: nn.Module, decay: float = 0.999) -> None:
+    def __init__(self, module: M, decay: float = 0.999) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self._decay = decay
         self._steps = 0
@@ -97,8 +103,8 @@ class Average:
         keep = min(self._decay, self._steps / (self._steps + 10))
         for mean, now in zip(self.module.parameters(), module.parameters(), strict=True):
             mean.lerp_(now, 1 - keep)
-        for mean, now in zip(self.module.buffers(), module.buffers(), strict=True):
-            mean.copy_(now)
+        for kept, buffer in zip(self.module.buffers(), module.buffers(), strict=True):
+            kept.copy_(buffer)
 
 
 def _commit() -> str:

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.embedder.data import CHIP_SIZE, Chip
+from asd_core.faces.align import CHIP_SIZE
+from training.embedder.data import Chip
 
 CHIP_FACE = 100.0  # size of the face in a chip: a chip shrunk to 28 pixels is a face of 25
 FLIP, SMALL, BLUR, GREY, JPEG, COVER = 0.5, 0.25, 0.08, 0.25, 0.2, 0.08  # how often each happens
@@ -24,15 +25,15 @@ def seen(face: Chip, rng: np.random.Generator, harshness: float = 1.0) -> Chip:
     if rng.random() < COVER * harshness:
         face = _covered(face, rng)
     if rng.random() < BLUR * harshness:
-        face = cv2.GaussianBlur(face, (0, 0), rng.uniform(0.5, 3.5))
+        face = np.asarray(cv2.GaussianBlur(face, (0, 0), rng.uniform(0.5, 3.5)), np.uint8)
     side = CHIP_SIZE
     if rng.random() < SMALL * harshness:
         side = round(float(CHIP_SIZE * np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST))) / CHIP_FACE))
-        face = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
+        face = np.asarray(cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
     if rng.random() < (0.6 if side < CHIP_SIZE else JPEG):
         packed = cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))])[1]
-        face = cv2.imdecode(packed, cv2.IMREAD_COLOR)
-    return cv2.warpAffine(face, _misaligned(side, rng), (CHIP_SIZE, CHIP_SIZE), flags=cv2.INTER_LINEAR)
+        face = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+    return np.asarray(cv2.warpAffine(face, _misaligned(side, rng), (CHIP_SIZE, CHIP_SIZE), flags=cv2.INTER_LINEAR), np.uint8)
 
 
 def _misaligned(side: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -54,7 +55,7 @@ def _coloured(face: Chip, rng: np.random.Generator) -> Chip:
     if rng.random() < GREY:
         face = np.repeat(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
         table = np.repeat(table[..., :1], 3, axis=2)
-    return cv2.LUT(face, table)
+    return np.asarray(cv2.LUT(face, table), np.uint8)
 
 
 def _covered(face: Chip, rng: np.random.Generator) -> Chip:

@@ -54,11 +54,11 @@ def track_faces(folder: Path, detector: Detector) -> Iterator[Chip]:
 
 def decode_rgb(jpeg: bytes) -> NDArray[np.uint8]:
     """Return the (H, W, 3) RGB picture of a JPEG."""
-    return np.ascontiguousarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
 
 
 def _spread_frames(mkv: bytes) -> list[NDArray[np.uint8]]:
-    with av.open(io.BytesIO(mkv)) as container:
+    with av.open(io.BytesIO(mkv), "r") as container:
         frames = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
     chosen = np.linspace(0, len(frames) - 1, TRACK_FRAMES + 2).round().astype(int)[1:-1]
     return [np.repeat(frames[k][..., None], 3, axis=2) for k in np.unique(chosen)]

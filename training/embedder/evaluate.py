@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asd_core.evaluate.verification import tar_at_far, ten_fold
+from asd_core.faces.align import CHIP_SIZE
 from asd_core.faces.detect import Detector, open_detector
 from asd_core.faces.embed import Embedder
 from asd_core.models.registry import Model, ModelFolder, find
 from asd_core.models.session import open_session
 from training.embedder.augment import CHIP_FACE
-from training.embedder.data import CHIP_SIZE, DETECTOR, Chip
+from training.embedder.data import DETECTOR, Chip
 
 BESIDE = ("mobilefacenet_arcface_128", "edgeface_xs_512")  # the teacher, and a yardstick that nothing is learnt from
 POSES = (("frontal", 0.0, 0.12), ("half", 0.12, 0.25), ("turned", 0.25, np.inf))  # the nose's shift in eye distances
@@ -137,7 +138,10 @@ def judged(model: Model, held_out: HeldOut, turned: NDArray[np.float64], of_lfw:
     """Return the rows of one embedder: one per condition, `lfw` without the celebrity sample, `pose` and `falls`."""
     manifest = replace(model.manifest, output=replace(model.manifest.output, quality="norm"))  # lengths are asked of all, whatever they are worth
     embedder = Embedder(open_session(model.paths["network"]), manifest, model.sha256)
-    found = {name: embedder.embed(np.stack([change(face) for face in held_out.faces])) for name, change in CONDITIONS.items()}
+    found = {}
+    for name, change in CONDITIONS.items():
+        vectors, lengths = embedder.embed(np.stack([change(face) for face in held_out.faces]))
+        found[name] = vectors, np.asarray(lengths, np.float32)
     sharp = found["sharp"][0]
     rows = {}
     for name, (vectors, lengths) in found.items():
@@ -165,7 +169,7 @@ def by_pose(vectors: NDArray[np.float32], people: NDArray[np.int64], turned: NDA
     return told
 
 
-def falls(found: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32] | None]]) -> dict[str, float]:
+def falls(found: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]]) -> dict[str, float]:
     """Return Spearman's correlation of length with blur and with smallness, and with the likeness to the sharp picture.
 
     `small` and `blur` are means over the versions of each picture; `small_all` and `blur_all` throw the versions of all pictures together.

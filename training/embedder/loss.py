@@ -30,6 +30,9 @@ class AdaFace(nn.Module):
     s * (cos(angle + g_angle) - g_add), g_angle = -m * q, g_add = m + m * q; the others s * cos(angle).
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, prototypes: Tensor, margin: float = 0.4, concentration: float = 0.333, scale: float = 32.0, momentum: float = 0.01) -> None:
         """Start from `prototypes` (P, D), for example the teacher's mean vector of every person."""
         super().__init__()

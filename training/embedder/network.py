@@ -23,8 +23,9 @@ class Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = Unit(width, width, 3)
-        self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
-        nn.init.zeros_(self.second[1].weight)  # each block begins as the identity
+        norm = nn.BatchNorm2d(width)
+        nn.init.zeros_(norm.weight)  # each block begins as the identity
+        self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C, H, W) for (B, C, H, W)."""
@@ -55,7 +56,7 @@ class FaceEmbedder(nn.Module):
     @torch.no_grad()
     def begin_with(self, faces: Tensor) -> None:
         """Set the first filters to the strongest patterns of patches of (B, 3, 112, 112), each with both signs (Jordan 2024, airbench)."""
-        filters = self.body[0][0].weight
+        filters = self.body.get_parameter("0.0.weight")
         size = filters.shape[-1]
         patches = nn.functional.unfold(faces, size, stride=size).transpose(1, 2).flatten(0, 1)
         patterns = torch.linalg.eigh(torch.cov(patches.T))[1].T.flip(0)[: len(filters) // 2]

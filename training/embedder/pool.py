@@ -83,4 +83,5 @@ def _warp(face: NDArray[np.float32], spread: float, rng: np.random.Generator) ->
     coarse = rng.normal(0, spread, (GRID, GRID, 2)).astype(np.float32)
     moved = cv2.resize(coarse, (CHIP_SIZE, CHIP_SIZE), interpolation=cv2.INTER_CUBIC)
     rows, columns = np.mgrid[0:CHIP_SIZE, 0:CHIP_SIZE].astype(np.float32)
-    return cv2.remap(face, columns + moved[..., 0], rows + moved[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    warped = cv2.remap(face, columns + moved[..., 0], rows + moved[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, np.float32)

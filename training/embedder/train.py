@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from training.embedder.augment import seen
@@ -17,7 +18,7 @@ from training.embedder.loss import AdaFace, distillation, orthonormal
 from training.embedder.muon import Muon
 from training.embedder.network import DIMENSION, FaceEmbedder
 from training.embedder.prepare import sampling_weights
-from training.run import Average, Run, schedule, single_thread
+from training.run import Average, Run, laid_out, schedule, single_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,11 @@ def train(cache: Path, folder: Path, recipe: Recipe, seed: int = 11) -> FaceEmbe
     carry = orthonormal(DIMENSION, faces.vectors.shape[1])
     student = FaceEmbedder()
     student.begin_with(network_input(faces.faces[:: max(1, len(faces.faces) // 500)]))
-    student = student.to(memory_format=torch.channels_last)
+    student = laid_out(student, torch.channels_last)
     adaface = AdaFace(torch.from_numpy(faces.prototypes()) @ carry.T)
     mean = Average(student)
     optimisers = _optimisers(student, adaface, recipe)
-    modules = {"student": student, "mean": mean.module, "adaface": adaface, **optimisers}
+    modules: dict[str, nn.Module | torch.optim.Optimizer] = {"student": student, "mean": mean.module, "adaface": adaface, **optimisers}
     first = _resume(run, modules)
     run.log(first, faces=len(faces.faces), people=int(faces.people.max() + 1), made=sum(map(len, faces.made)), held_out=len(faces.held_out.people))
     student.train(), adaface.train()
@@ -146,11 +147,13 @@ def _optimisers(student: FaceEmbedder, adaface: AdaFace, recipe: Recipe) -> dict
     return optimisers
 
 
-def _resume(run: Run, modules: dict[str, object]) -> int:
+def _resume(run: Run, modules: Mapping[str, nn.Module | torch.optim.Optimizer]) -> int:
     told = run.resume()
-    for name, module in modules.items() if told else ():
-        module.load_state_dict(told[name])  # type: ignore[attr-defined]
-    return int(told["step"]) if told else 0
+    if told is None:
+        return 0
+    for name, module in modules.items():
+        module.load_state_dict(told[name])
+    return int(told["step"])
 
 
 def _look(network: FaceEmbedder, held_out: HeldOut, carry: Tensor) -> dict[str, float]:

@@ -50,15 +50,15 @@ def main(arguments: list[str]) -> int:
         _say({"difference": max(apart.values()), "bytes": (WEIGHTS / f"{NAME}.onnx").stat().st_size})
     if told.command == "evaluate":
         for name, numbers in evaluate.compare([WEIGHTS, SHARED / "models"], SHARED / "train", (NAME, *YARDSTICKS)).items():
-            _say({"model": name} | numbers)
+            _say({"model": name, **numbers})
     if told.command == "curve":
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary) / f"{NAME}.onnx"
             export(trained(folder), path)
-            material = list(evaluate.held_out(SHARED / "train"))
-            for name, scenes in (("all", material), ("no crowds", evaluate.without_crowds(material))):
+            held_out = list(evaluate.held_out(SHARED / "train"))
+            for name, scenes in (("all", held_out), ("no crowds", evaluate.without_crowds(held_out))):
                 for numbers in evaluate.curve(path, scenes, [each / 100 for each in range(20, 80, 5)]):
-                    _say({"scenes": name} | numbers)
+                    _say({"scenes": name, **numbers})
     return 0
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from asd_core.geometry import ARCFACE_TEMPLATE, similarity
 from training.faces.looks import spoil, tint
 from training.faces.loss import Targets
-from training.faces.prepare import MIRRORED_POINTS, Material, aside, read_rgb
+from training.faces.prepare import MIRRORED_POINTS, Faces, Material, aside, read_rgb
 
 SURE, DOUBTFUL = 0.66, 0.28  # teacher's mean score: a face from the first, background under the second; between: raised hands, hidden faces
 SURE_TURNED = 0.5  # the same for a turned face, of which the teacher is never as sure
@@ -180,11 +180,12 @@ class Crops:
             _paste(crop.picture, self._chips[rng.integers(len(self._chips))], self._mask, fitted, box)
 
 
-def _source(jpeg: bytes, grey: bool, faces: object) -> Source:
+def _source(jpeg: bytes, grey: bool, faces: Faces) -> Source:
     picture = read_rgb(jpeg)
     levels = [picture[..., 0].copy() if grey else picture]
     while len(levels) <= LEVELS and min(levels[-1].shape[:2]) >= 32:
-        levels.append(cv2.resize(levels[-1], (levels[-1].shape[1] // 2, levels[-1].shape[0] // 2), interpolation=cv2.INTER_AREA))
+        smaller = cv2.resize(levels[-1], (levels[-1].shape[1] // 2, levels[-1].shape[0] // 2), interpolation=cv2.INTER_AREA)
+        levels.append(np.asarray(smaller, np.uint8))
     sure = faces.scores >= np.where(aside(faces.points) >= 0.3, SURE_TURNED, SURE)
     return Source(levels, faces.boxes, faces.points, faces.scores, sure, grey)
 
@@ -209,7 +210,7 @@ class _Faces:
         return source, source.boxes[row]
 
 
-def _affine(scale: tuple[float, float], angle: float, mirror: bool, centre: Sequence[float], target: Sequence[float]) -> NDArray[np.float64]:
+def _affine(scale: tuple[float, float], angle: float, mirror: bool, centre: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
     """Return the (2, 3) transform that scales along x and y, turns and perhaps mirrors about `centre` and puts it at `target`."""
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) @ np.diag(scale)
     if mirror:
@@ -245,7 +246,7 @@ def _warp(source: Source, matrix: NDArray[np.float64], ground: NDArray[np.uint8]
     kept = (seen > 0.03) & (source.scores >= DOUBTFUL)
     large = (sides.max(axis=1, initial=0) >= SMALLEST) & (sides.min(axis=1, initial=width) >= NARROWEST)
     learnt = source.sure & (seen >= SEEN) & large
-    return Crop(picture, boxes[kept].astype(np.float32), points[kept].astype(np.float32), learnt[kept])
+    return Crop(np.asarray(picture, np.uint8), boxes[kept].astype(np.float32), points[kept].astype(np.float32), learnt[kept])
 
 
 def _oval(side: int, centre: tuple[int, int], radii: tuple[int, int]) -> NDArray[np.float32]:
@@ -265,7 +266,7 @@ def _paste(
     x1, y1 = np.minimum((width, height), np.ceil(box[2:] + rim)).astype(int)
     scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
     if scale < 0.5:  # soften before shrinking
-        chip = cv2.blur(chip, (round(0.5 / scale) * 2 - 1,) * 2)
+        chip = np.asarray(cv2.blur(chip, (round(0.5 / scale) * 2 - 1,) * 2), np.uint8)
     moved = matrix - np.array([[0, 0, x0], [0, 0, y0]])
     laid = cv2.warpAffine(chip, moved, (int(x1 - x0), int(y1 - y0)), flags=cv2.INTER_LINEAR).astype(np.float32)
     share = cv2.warpAffine(mask, moved, (int(x1 - x0), int(y1 - y0)), flags=cv2.INTER_LINEAR)[..., None]

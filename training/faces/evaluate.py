@@ -70,12 +70,13 @@ def score(detect: Callable[[NDArray[np.uint8]], Detections], threshold: float, m
         for reference, row in zip(scene.points[scene.wanted][best >= FOUND_IOU], overlap[best >= FOUND_IOU], strict=True):
             apart = np.linalg.norm(points[row.argmax()] - reference, axis=1).mean()
             errors.append(float(apart / max(1.0, float(np.linalg.norm(reference[0] - reference[1])))))
-    result = {"faces": len(found), "recall": float(np.mean(found)), "extra": extra / max(1, boxes), "points": float(np.median(errors or [np.nan]))}
+    points_apart = float(np.median(errors or [np.nan]))
+    result: dict[str, float] = {"faces": len(found), "recall": float(np.mean(found)), "extra": extra / max(1, boxes), "points": points_apart}
     for low, high in zip((0, *SIZES), SIZES, strict=False):
         within = [hit for hit, side in zip(found, sizes, strict=True) if low <= side < high]
         result[f"recall_{low}"] = float(np.mean(within)) if within else float("nan")
-    for pose, (low, high) in POSES.items():
-        within = [hit for hit, turn in zip(found, poses, strict=True) if low <= turn < high]
+    for pose, (least, most) in POSES.items():
+        within = [hit for hit, turn in zip(found, poses, strict=True) if least <= turn < most]
         result[f"{pose}_faces"], result[f"recall_{pose}"] = len(within), float(np.mean(within)) if within else float("nan")
     return result
 

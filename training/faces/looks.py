@@ -28,7 +28,7 @@ def spoil(picture: NDArray[np.uint8], boxes: NDArray[np.float32], rng: np.random
     if rng.random() < 0.7:
         picture = _light(picture, rng)
     if rng.random() < 0.12:
-        picture = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        picture = np.asarray(cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
     if rng.random() < 0.22:
         picture = _blur(picture, rng)
     if rng.random() < 0.12:
@@ -39,7 +39,7 @@ def spoil(picture: NDArray[np.uint8], boxes: NDArray[np.float32], rng: np.random
         picture[1::2] = np.roll(picture[1::2], rng.integers(1, 4), axis=1)
     if rng.random() < 0.25:
         coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(12, 80))])[1]
-        picture = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        picture = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
     return picture, hidden
 
 

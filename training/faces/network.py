@@ -74,8 +74,9 @@ class FaceNetwork(nn.Module):
         self.stages = nn.ModuleList(nn.Sequential(unit(steps[i], steps[i + 1], 2), Block(steps[i + 1], w.inner[i])) for i in range(len(STRIDES)))
         self.lateral = nn.ModuleList(nn.Conv2d(width, w.pyramid, 1) for width in w.stages)
         self.smooth = nn.ModuleList(unit(w.pyramid, w.pyramid) for _ in STRIDES)
-        self.heads = nn.ModuleList(nn.Conv2d(w.pyramid, ANCHORS * ROW, 1) for _ in STRIDES)
-        for head, sides in zip(self.heads, ANCHOR_SIDES, strict=True):
+        heads = [nn.Conv2d(w.pyramid, ANCHORS * ROW, 1) for _ in STRIDES]
+        self.heads = nn.ModuleList(heads)
+        for head, sides in zip(heads, ANCHOR_SIDES, strict=True):
             _start_at_anchors(head, sides)
 
     def _maps(self, pictures: Tensor) -> list[Tensor]:
@@ -118,23 +119,25 @@ class FaceNetwork(nn.Module):
 def _start_at_anchors(head: nn.Conv2d, sides: tuple[int, ...]) -> None:
     """Let a new head say: no face (probability 0.01), and if one, then the anchor's own square, all points in its centre."""
     nn.init.normal_(head.weight, std=0.01)
+    bias = head.get_parameter("bias")
     with torch.no_grad():
-        head.bias.zero_()
-        head.bias[:ANCHORS] = -4.6
-        head.bias[ANCHORS : ANCHORS * 5] = 1.0
+        bias.zero_()
+        bias[:ANCHORS] = -4.6
+        bias[ANCHORS : ANCHORS * 5] = 1.0
 
 
 def folded(network: FaceNetwork) -> FaceNetwork:
     """Return a copy for export: batch norm folded into the convolutions, anchors' sizes into the heads, so that distances are in strides."""
     network = copy.deepcopy(network).eval()
     for parent in network.modules():
-        if isinstance(parent, nn.Sequential) and len(parent) >= 2 and isinstance(parent[1], nn.BatchNorm2d):
-            parent[0] = nn.utils.fusion.fuse_conv_bn_eval(parent[0], parent[1])
-            parent[1] = nn.Identity()
+        if isinstance(parent, nn.Sequential) and len(parent) >= 2:
+            convolution, norm = parent[0], parent[1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                parent[0], parent[1] = nn.utils.fusion.fuse_conv_bn_eval(convolution, norm), nn.Identity()
     with torch.no_grad():
         for head, stride, sides in zip(network.heads, STRIDES, ANCHOR_SIDES, strict=True):
             half = torch.tensor(sides) / 2 / stride
             scale = torch.cat([torch.ones(ANCHORS), half.repeat_interleave(4), half.repeat_interleave(10)])
-            head.weight.mul_(scale[:, None, None, None])
-            head.bias.mul_(scale)
+            head.get_parameter("weight").mul_(scale[:, None, None, None])
+            head.get_parameter("bias").mul_(scale)
     return network

@@ -209,14 +209,14 @@ def _tracks(train: Path) -> Iterator[tuple[str, list[NDArray[np.uint8]]]]:
             for track in told:
                 if track["split"] != "train" or track["source_repository"] in HELD_OUT_SOURCES:
                     continue
-                with av.open(io.BytesIO(archive.read(members[track["name"]]))) as container:
-                    yield track["name"], [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+                with av.open(io.BytesIO(archive.read(members[track["name"]])), "r") as container:
+                    yield track["name"], [np.asarray(frame.to_ndarray(format="gray"), np.uint8) for frame in container.decode(video=0)]
 
 
 def chips(train: Path, most: int) -> list[bytes]:
     """Return aligned chips of people who are not held out, at most two of a person."""
     seen: dict[str, int] = {}
-    taken = []
+    taken: list[bytes] = []
     with (train / "faces" / "people.csv").open() as file, zipfile.ZipFile(train / "faces" / "lfw_train.zip") as archive:
         for row in csv.DictReader(file):
             person = row["person"]
@@ -279,4 +279,4 @@ def read_material(path: Path) -> Material:
 
 def read_rgb(jpeg: bytes) -> NDArray[np.uint8]:
     """Return a JPEG file as (H, W, 3) RGB."""
-    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB).astype(np.uint8, copy=False)
+    return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)

@@ -14,7 +14,7 @@ from training.faces.data import Crops
 from training.faces.loss import Targets, losses
 from training.faces.network import FaceNetwork, Widths
 from training.faces.prepare import Material
-from training.run import Average, Run, schedule, single_thread
+from training.run import Average, Run, laid_out, schedule, single_thread
 
 
 @dataclass(frozen=True)  # no slots: the command line reads the defaults off the class
@@ -40,7 +40,7 @@ def train(material: Material, folder: Path, recipe: Recipe) -> FaceNetwork:
     """Train, going on from the folder's checkpoint if there is one, and return the network with the mean weights."""
     rng = single_thread(recipe.seed)
     run = Run(folder, {**asdict(recipe), "widths": asdict(Widths()), "pictures": len(material.pictures), "chips": len(material.chips)}, recipe.seed)
-    network = FaceNetwork().to(memory_format=torch.channels_last)
+    network = laid_out(FaceNetwork(), torch.channels_last)
     mean = Average(network, recipe.average)
     optimiser = torch.optim.AdamW(_groups(network, recipe.decay), lr=recipe.rate, fused=True)
     first = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from asd_core.models.manifest import PACKAGED, read_manifest
 from training.speaking import faces
 from training.speaking.data import PORTRAITS, TEACHERS, TRACKS, Clips
 from training.speaking.sounds import Mixer, Piece, Pool, judged
+
+Row = tuple[NDArray[Any] | np.float32, ...]  # what `Batch` holds of one face, in its order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,15 +80,15 @@ class Batches:
             raise ValueError(f"no training track has {length} instants")
         return piece
 
-    def _batch(self, rows: list[tuple[NDArray, ...]]) -> Batch:
+    def _batch(self, rows: list[Row]) -> Batch:
         return Batch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
 
     def _features(self, piece: Piece) -> NDArray[np.float32]:
         return ((piece["teacher_visual"] - self._mean) / self._spread).astype(np.float32)
 
-    def _face(self, face: Piece, made: bool, seen: bool = True) -> tuple[NDArray, ...]:
+    def _face(self, face: Piece, made: bool, seen: bool = True) -> Row:
         rng = self._rng
-        frames, own = (face["frames"] if seen else None), own_labels(face, made)
+        frames, own = face["frames"] if seen else np.zeros(0, np.uint8), own_labels(face, made)
         photograph = seen and not made and rng.random() < self._share[1]
         if photograph:
             frames, own = (faces.frozen if rng.random() < 0.5 else faces.beside)(frames, rng), np.zeros_like(own)
@@ -96,7 +99,7 @@ class Batches:
             features = self._features(face)
             logit = (face["teacher_logits"] * self._slope + self._offset).mean(1)
             speaks = (1 / (1 + np.exp(-logit))).astype(np.float32)
-        crops = faces.shown(frames, rng) if seen else np.zeros(0, np.uint8)
+        crops = faces.shown(frames, rng) if seen else frames
         return crops, mfcc, labels, features, speaks, np.float32(not made and not photograph), np.float32(untouched)
 
 

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -69,7 +70,7 @@ class Clips:
         self.clips = [Clip(**entry) for entry in json.loads((folder / "clips.json").read_text())]
         self._arrays = {kind: np.load(folder / f"{kind}.npy", mmap_mode="r") for kind in KINDS if (folder / f"{kind}.npy").is_file()}
 
-    def __getitem__(self, kind: str) -> NDArray:
+    def __getitem__(self, kind: str) -> NDArray[Any]:
         return self._arrays[kind]
 
 
@@ -83,7 +84,7 @@ class Writer:
         self._clips: list[Clip] = []
         self._at = 0
 
-    def add(self, name: str, person: str, kind: str, held_out: bool, weight: float, **arrays: NDArray) -> None:
+    def add(self, name: str, person: str, kind: str, held_out: bool, weight: float, **arrays: NDArray[Any]) -> None:
         """Append a clip; each array has one row an instant."""
         count = len(arrays["frames"])
         clip = Clip(name, person, kind, held_out, weight, self._at, count)
@@ -162,10 +163,10 @@ def mfcc_of(bands: NDArray[np.floating]) -> NDArray[np.float32]:
 
 def decode(stored: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
     """Return the (T, 176, 176) grey frames and the (S,) samples at 16 kHz of one stored track."""
-    with av.open(io.BytesIO(stored)) as container:
-        frames = np.stack([frame.to_ndarray(format="gray") for frame in container.decode(video=0)])
+    with av.open(io.BytesIO(stored), "r") as container:
+        frames = np.stack([np.asarray(frame.to_ndarray(format="gray"), np.uint8) for frame in container.decode(video=0)])
     resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE)
-    with av.open(io.BytesIO(stored)) as container:
+    with av.open(io.BytesIO(stored), "r") as container:
         pieces = [piece.to_ndarray()[0] for frame in container.decode(audio=0) for piece in resampler.resample(frame)]
         pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)]
     return frames, np.concatenate(pieces)
@@ -179,7 +180,7 @@ def score_sound(network: SpeakingNetwork, visual: NDArray[np.float16], mfcc: NDA
     return score_tracks([track], [visual], sound, network).logits[0]
 
 
-def _entries(source: Path, suffix: str, limit: int | None) -> Iterator[tuple[dict, dict, bytes]]:
+def _entries(source: Path, suffix: str, limit: int | None) -> Iterator[tuple[dict[str, Any], dict[str, Any], bytes]]:
     manifest = json.loads((source / f"manifest{suffix}.json").read_text())
     labels = {entry["name"]: entry for entry in map(json.loads, (source / f"labels{suffix}.jsonl").read_text().splitlines())}
     with zipfile.ZipFile(source / f"tracks{suffix}.zip") as archive:

@@ -30,7 +30,10 @@ FOREIGN_WEIGHT = 0.25  # of a foreign voice over moving lips beside own speech: 
 
 
 class TorchPart:
-    """A module under the interface of `Network`."""
+    """A module under the interface of `Network`; nothing that it makes is kept, so no cache key is made of its name."""
+
+    sha256 = "in torch"
+    profile = "torch"
 
     def __init__(self, module: nn.Module, output: str) -> None:
         self._module, self._output = module, output
@@ -44,8 +47,10 @@ class TorchPart:
 def in_torch(module: nn.Module) -> SpeakingNetwork:
     """Return a trained module as the line's speaking network."""
     module.eval()
-    parts = TorchPart(module.visual, "visual"), TorchPart(module.audio, "audio"), TorchPart(module.detector, "score")
-    return SpeakingNetwork(*parts, windows=WINDOWS)
+    visual, audio, detector = (
+        TorchPart(module.get_submodule(part), output) for part, output in (("visual", "visual"), ("audio", "audio"), ("detector", "score"))
+    )
+    return SpeakingNetwork(visual, audio, detector, windows=WINDOWS)
 
 
 def in_file(model: Model) -> SpeakingNetwork:
@@ -139,10 +144,10 @@ class Bench:
         return calibrated(
             np.concatenate([logits[known >= 0], others]),
             np.concatenate([known[known >= 0], np.zeros(len(others), np.int8)]),
-            np.concatenate([np.ones(np.sum(known >= 0)), np.full(len(others), weight)]),
+            np.concatenate([np.ones(np.count_nonzero(known >= 0)), np.full(len(others), weight)]),
         )
 
-    def own_logits(self, network: SpeakingNetwork, visual: Sequence[NDArray] | None = None) -> tuple[list[NDArray], list[NDArray]]:
+    def own_logits(self, network: SpeakingNetwork, visual: Sequence[NDArray[Any]] | None = None) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
         """Return per track the logits under its own sound, and its labels with soft edges left out."""
         visual = visual or [network.encode_visual(crops) for crops in self._crops]
         return [self._score(network, seen, mfcc_of(face["bands"])) for face, seen in zip(self._faces, visual, strict=True)], self._labels
@@ -153,19 +158,19 @@ def in_one_window(network: SpeakingNetwork, visual: NDArray[np.float16], mfcc: N
     return network.head(network.audio(mfcc[None]), visual[None].astype(np.float32))[0]
 
 
-def share_positive(logits: Sequence[NDArray]) -> float:
+def share_positive(logits: Sequence[NDArray[Any]]) -> float:
     """Return the share of logits above 0."""
     return float(np.mean(np.concatenate(logits) > 0))
 
 
-def area(positive: NDArray, negative: NDArray) -> float:
+def area(positive: NDArray[Any], negative: NDArray[Any]) -> float:
     """Return the area under the ROC: how often a positive stands above a negative, ties counted half."""
     order = np.sort(negative)
     below = np.searchsorted(order, positive, "left") + np.searchsorted(order, positive, "right")
     return float(below.mean() / 2 / len(negative))
 
 
-def average_precision(scores: NDArray, labels: NDArray) -> float:
+def average_precision(scores: NDArray[Any], labels: NDArray[Any]) -> float:
     """Return the area under precision over recall of frames labelled 1 against those labelled 0."""
     known = labels >= 0
     order = np.argsort(-scores[known], kind="stable")
@@ -174,7 +179,7 @@ def average_precision(scores: NDArray, labels: NDArray) -> float:
     return float(precision[right].mean())
 
 
-def calibrated(logits: NDArray, labels: NDArray, weights: NDArray) -> tuple[float, float]:
+def calibrated(logits: NDArray[Any], labels: NDArray[Any], weights: NDArray[Any]) -> tuple[float, float]:
     """Return slope and offset of the logistic curve that fits labels 1 and 0 best, found by Newton's steps."""
     x = np.column_stack([logits, np.ones(len(logits))]).astype(np.float64)
     fit = np.array([1.0, 0.0])

@@ -10,7 +10,7 @@ import torch
 from asd_core.models.manifest import PACKAGED, WEIGHTS
 from training.export import export, parity
 from training.speaking.evaluate import Bench, in_torch
-from training.speaking.network import WINDOWS
+from training.speaking.network import WINDOWS, Sync
 from training.speaking.train import load
 
 NAME = "rollcall_sync"
@@ -55,9 +55,11 @@ def ship(checkpoint: Path, bench: Bench, run: str, folder: Path = WEIGHTS, manif
         ValueError: a file does not say the same as the module.
     """
     module = load(checkpoint)
+    if not isinstance(module, Sync):
+        raise ValueError(f"{checkpoint} holds a baseline; only rollcall-sync is shipped")
     too_high = max(0.0, bench.loudest_nobody(in_torch(module)))
     with torch.no_grad():
-        module.detector.logit.bias -= too_high
+        module.detector.logit.bias.sub_(too_high)
     slope, offset = bench.calibration(in_torch(module))
     differences = export_sync(module, folder)
     if max(differences.values()) > LARGEST_DIFFERENCE:
@@ -67,7 +69,7 @@ def ship(checkpoint: Path, bench: Bench, run: str, folder: Path = WEIGHTS, manif
     return {"parameters": parameters, "lowered": too_high, "slope": slope, "offset": offset, **differences}
 
 
-def export_sync(module: torch.nn.Module, folder: Path = WEIGHTS) -> dict[str, float]:
+def export_sync(module: Sync, folder: Path = WEIGHTS) -> dict[str, float]:
     """Write the three parts as ONNX files and return per output the largest difference between file and module."""
     rng = torch.Generator().manual_seed(3)
     frames = torch.rand(2, 30, 112, 112, generator=rng) * 255

@@ -43,7 +43,7 @@ def shown(frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
         if blur:
             crop = cv2.GaussianBlur(crop, (0, 0), blur)
         if quality:
-            crop = cv2.imdecode(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
+            crop = np.asarray(cv2.imdecode(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE), np.uint8)
         crop = cv2.LUT(crop, table)
         if grain is not None:
             crop = np.clip(crop + grain[i % 4], 0, 255).astype(np.uint8)

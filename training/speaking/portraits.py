@@ -48,7 +48,8 @@ def prepare_portraits(rng: np.random.Generator, folder: Path = PORTRAITS, tracks
         for number in range(count):
             side = number < held_out
             name = by_side[side][int(rng.integers(len(by_side[side])))]
-            chip = cv2.cvtColor(cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            stored_chip = np.asarray(cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), cv2.IMREAD_COLOR), np.uint8)
+            chip = np.ascontiguousarray(stored_chip[..., ::-1])
             sound, vad = _synthesised(rng) if rng.random() < SYNTHESISED else _voice(voices, side, rng)
             speaks = rng.random() >= LISTENERS
             frames = draw(chip, sound if speaks else None, rng)
@@ -112,7 +113,8 @@ def _synthesised(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray
         if all(abs(pitch / voice.pitch_hz - 1) > 0.06 for voice in VOICES.values()):
             break
     speaker = Voice("training", (), pitch, tract)
-    pieces, heard = [np.zeros(0)], [np.zeros(0)]
+    pieces: list[NDArray[np.floating]] = [np.zeros(0)]
+    heard = [np.zeros(0)]
     while sum(map(len, pieces)) < LENGTH * SAMPLES:
         pause = np.zeros(int(rng.uniform(0.2, 1.2) * GRID_HZ) * SAMPLES)
         sentence = speak("la " * int(rng.integers(3, 11)), speaker, seed=int(rng.integers(1 << 31)), speaker="formants-1")

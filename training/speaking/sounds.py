@@ -9,6 +9,7 @@ Whatever is done to foreign sound is done to own sound alike: otherwise level, n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class Piece:
     first: int  # in the arrays
     count: int
 
-    def __getitem__(self, kind: str) -> NDArray:
+    def __getitem__(self, kind: str) -> NDArray[Any]:
         return self.clips[kind][self.first : self.first + self.count]
 
 
