@@ -9,6 +9,7 @@ from typing import Literal
 from infra.catalog.connection import Connection
 
 State = Literal["new", "done", "failed", "quarantined"]
+MOST_ATTEMPTS = 3  # runs in which a failed asset is tried again by itself; then `retry` must ask for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,16 @@ class Location:
     state: State | None
     reason: str | None
     retryable: bool
-    plan_digest: str | None  # of what was last published: another plan means work to do
+    plan_digest: str | None  # of what was last asked for: another plan means work to do
     attempts: int = 0  # runs in a row that failed
     analysis_key: str | None = None  # of the artifact that holds what was last published
+
+    def verdict(self, plan_digest: str) -> Literal["failed", "quarantined"] | None:
+        """Return how it ended where it is not to be tried again by itself, else None. A verdict holds for its settings and models alone."""
+        if self.state == "quarantined":
+            return "quarantined" if self.plan_digest == plan_digest else None
+        for_good = self.state == "failed" and self.plan_digest == plan_digest and not (self.retryable and self.attempts < MOST_ATTEMPTS)
+        return "failed" if for_good else None
 
 
 def ensure_collection(connection: Connection, name: str) -> int:
@@ -66,8 +74,8 @@ def see_location(connection: Connection, *, collection: str, uri: str, name: str
         (collection_id, uri, name, size, version, sha256),
     )
     row = connection.execute("SELECT id FROM asset WHERE sha256 = %s", (sha256,)).fetchone()
-    for asset_id in {row[0] if row else None, before[0] if before else None} - {None}:
-        _take_first_name(connection, int(asset_id))
+    for asset_id in {found[0] for found in (row, before) if found is not None and found[0] is not None}:
+        _take_first_name(connection, asset_id)
 
 
 def _take_first_name(connection: Connection, asset_id: int) -> None:
@@ -96,17 +104,25 @@ def lose_location(connection: Connection, uri: str) -> None:
     connection.execute("UPDATE location SET gone_at = now() WHERE uri = %s AND gone_at IS NULL", (uri,))
 
 
-def set_state(connection: Connection, sha256: str, state: State, *, reason: str | None = None, retryable: bool = False) -> None:
-    """Say how the work on an asset ended; `publish` says done by itself."""
+def set_state(
+    connection: Connection, sha256: str, state: State, *, reason: str | None = None, retryable: bool = False, plan_digest: str | None = None
+) -> None:
+    """Say how the work on an asset ended; `publish` says done by itself.
+
+    `plan_digest`: of what was asked for. A verdict holds for that alone, and attempts are counted under it.
+    """
     connection.execute(
-        """UPDATE asset SET state = %s, reason = %s, retryable = %s, attempts = CASE WHEN %s = 'failed' THEN attempts + 1 ELSE 0 END
-           WHERE sha256 = %s""",
-        (state, reason, retryable, state, sha256),
+        """UPDATE asset SET state = %(state)s, reason = %(reason)s, retryable = %(retryable)s, plan_digest = coalesce(%(plan)s, plan_digest),
+               attempts = CASE WHEN %(state)s <> 'failed' THEN 0 WHEN %(plan)s <> plan_digest THEN 1 ELSE attempts + 1 END
+           WHERE sha256 = %(sha256)s""",
+        {"state": state, "reason": reason, "retryable": retryable, "plan": plan_digest, "sha256": sha256},
     )
 
 
-def quarantine(connection: Connection, *, uri: str, name: str, error: str, reason: str, sha256: str | None = None) -> None:
-    """Set a file aside that nothing can be made of; said again, it stays one entry."""
+def quarantine(
+    connection: Connection, *, uri: str, name: str, error: str, reason: str, sha256: str | None = None, plan_digest: str | None = None
+) -> None:
+    """Set a file aside that nothing can be made of; said again, it stays one entry. `plan_digest` as in `set_state`."""
     connection.execute(
         """INSERT INTO quarantine (uri, name, sha256, error, reason) VALUES (%s, %s, %s, %s, %s)
            ON CONFLICT (uri) WHERE released_at IS NULL
@@ -114,7 +130,7 @@ def quarantine(connection: Connection, *, uri: str, name: str, error: str, reaso
         (uri, name, sha256, error, reason),
     )
     if sha256 is not None:
-        set_state(connection, sha256, "quarantined", reason=reason)
+        set_state(connection, sha256, "quarantined", reason=reason, plan_digest=plan_digest)
 
 
 def release(connection: Connection, *, sha256: str | None = None, uri: str | None = None) -> int:

@@ -408,3 +408,36 @@ class TestConnection:
             other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 't\\_%'")
         with catalog.reading() as connection:
             assert len(lookups.list_assets(connection)) == 1
+
+
+class TestVerdicts:
+    """What failed or was set aside is left alone only as long as the same is asked for."""
+
+    def place(self, catalog):
+        with catalog.reading() as connection:
+            return assets.locations(connection, ["file:///media/a.mp4"])["file:///media/a.mp4"]
+
+    def fail(self, catalog, plan):
+        with catalog.transaction() as connection:
+            assets.set_state(connection, sha("a.mp4"), "failed", reason="away", retryable=True, plan_digest=plan)
+
+    def test_a_quarantined_file_is_asked_anew_under_other_settings(self, catalog):
+        with catalog.transaction() as connection:
+            see(connection, "a.mp4")
+            assets.quarantine(
+                connection, uri="file:///media/a.mp4", name="a.mp4", error="Unreadable", reason="no media", sha256=sha("a.mp4"), plan_digest="one"
+            )  # fmt: skip
+        assert (self.place(catalog).verdict("one"), self.place(catalog).verdict("two")) == ("quarantined", None)
+        with catalog.transaction() as connection:
+            assert assets.release(connection, sha256=sha("a.mp4")) == 1
+        assert self.place(catalog).verdict("one") is None
+
+    def test_a_failed_one_is_tried_so_often_under_each(self, catalog):
+        with catalog.transaction() as connection:
+            see(connection, "a.mp4")
+        verdicts = []
+        for plan in ("one", "one", "one", "two", "two"):
+            self.fail(catalog, plan)
+            verdicts.append(self.place(catalog).verdict(plan))
+        assert verdicts == [None, None, "failed", None, None]
+        assert self.place(catalog).attempts == 2
