@@ -1,15 +1,14 @@
-"""A library's way through the stages: what is new among some folders and files is analysed and published, the rest is left alone.
+"""A library's way through the stages: what is new in some folders and buckets is analysed and published, the rest is left alone.
 
-An asset that has nothing to do costs one look at its size and time; it is not opened, and never reaches Prefect. Of what has work to do, each
-asset is a flow run of its own, so many at a time; one bad file does not stop its neighbours. The private Prefect server, the database, the
-decoding children and the model files come up side by side.
+An asset that has nothing to do costs one look at its size and time, or its etag; it is neither opened nor fetched, and never reaches
+Prefect. Of what has work to do, each asset is a flow run of its own, so many at a time; one bad file does not stop its neighbours. The
+private Prefect server, the database, the decoding children and the model files come up side by side.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
-import hashlib
 import logging
 import os
 import socket
@@ -23,11 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from asd_core.errors import MediaError, NotFound, RollcallError, Unavailable
-from flows.process_asset import Warm, process_asset
-from flows.walk import Found, as_text, is_text, pick, settled, walk
+from flows.process_asset import LookAt, look_at, process_asset
+from flows.walk import Found, as_text, identify, is_text, pick, walk
 from infra import orchestrate
 from infra.catalog import assets, runs
 from infra.ending import GIVEN_UP
+from infra.places import Copy, Places, as_uri, below, is_object
 from infra.settings import child_environment, load_settings
 from infra.supervise import process_start
 from infra.wiring import open_adapters
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("rollcall")
 PRELOAD = ("tasks.probe", "tasks.look", "tasks.listen")
-CHUNK = 1 << 20  # bytes that are hashed at a time
-MOST_ATTEMPTS = 3  # runs in which a failed asset is tried again by itself; then `retry` must ask for it
 STOP_SECONDS = 8.0  # that Ctrl-C waits for the threads to notice
 LOST_SECONDS = 2.0  # the same where a service has died, for which they may wait in vain
 WATCH_SECONDS = 0.2  # between looks at the services
@@ -61,7 +59,7 @@ class AssetResult:
     """
 
     name: str
-    path: Path
+    uri: str
     state: AssetState
     sha256: str | None = None
     reason: str = ""
@@ -95,12 +93,12 @@ class Summary:
 class Deployed:
     """How a run is told apart that a worker of the service began.
 
-    Its stages are task runs of the flow run that it is called in. `lock`: held as long as it lives, so that its death is seen. `warm`: lets
-    others look at parts of an asset.
+    Its stages are task runs of the flow run that it is called in. `lock`: held as long as it lives, so that its death is seen. `look`: at
+    the spans of a picture.
     """
 
     lock: str
-    warm: Warm | None = None
+    look: LookAt = look_at
 
 
 def process_library(
@@ -115,10 +113,10 @@ def process_library(
     settings: Settings | None = None,
     deployed: Deployed | None = None,
 ) -> Summary:
-    """Bring folders and files into the library, and say what became of each.
+    """Bring folders, buckets and files into the library, and say what became of each.
 
     Args:
-        paths: folders, which are walked, and files, which are tried whatever they are called.
+        paths: folders and `s3://bucket/prefix`, which are walked, and files and objects, which are tried whatever they are called.
         collection: of the assets.
         workers: assets at a time; None as the settings say.
         direct: run the stages in this process, without Prefect; same cache, same retries, same result.
@@ -131,25 +129,26 @@ def process_library(
     Raises:
         NotFound: a path is not there, or nothing that lies there may be media.
         ModelError: a role has no usable model.
-        Unavailable: the database or Prefect cannot be reached, or died meanwhile; what was not finished stays so. Threads that wait for
-            Prefect's client may then live on for some minutes (`infra.ending` ends a process without them).
+        RequestError: the service of a bucket refuses, or nothing can be stored.
+        Unavailable: the database, the S3 service or Prefect cannot be reached, or died meanwhile; what was not finished stays so. Threads that
+            wait for Prefect's client may then live on for some minutes (`infra.ending` ends a process without them).
         KeyboardInterrupt: after everything that was started here has been ended.
     """
     began = time.monotonic()
     settings = settings or load_settings(workers=workers)
     if workers is not None and workers != settings.workers:
         settings = settings.model_copy(update={"workers": workers})
-    roots = [Path(path) for path in paths]
-    files, ignored = walk(roots) if only is None else (pick(roots, only), 0)
+    roots, places = [as_uri(path) for path in paths], Places(settings)
+    files, ignored = walk(roots, places) if only is None else (pick(roots, only, places), 0)
     plan = make_plan(settings, span_seconds=span_seconds)
     with open_adapters(settings) as adapters:
         run = _Run(adapters, plan, collection, on_event, direct=direct, deployed=deployed)
         run.sort_out(files)
-        run.work([Path(path) for path in paths] if only is None else [])
+        run.work(roots if only is None else [])
     if not files and only is None:
-        places = ", ".join(as_text(str(path)) for path in paths)
-        raise NotFound(f"nothing in {places} is media{f': {ignored} other files were passed over' if ignored else ''}")
-    results = tuple(sorted(run.results, key=lambda one: (one.name, str(one.path))))
+        given = ", ".join(as_text(str(path)) for path in paths)
+        raise NotFound(f"nothing in {given} is media{f': {ignored} other files were passed over' if ignored else ''}")
+    results = tuple(sorted(run.results, key=lambda one: (one.name, one.uri)))
     return Summary(results, ignored, time.monotonic() - began, plan.terms())
 
 
@@ -183,7 +182,8 @@ class _Run:
             known = assets.locations(connection, [one.uri for one in files if one.nameable])
         for one in files:
             if not one.nameable:
-                self._end(AssetResult(as_text(one.name), one.path, "failed", reason="its name is not UTF-8: rename it"))
+                reason = "its name is not UTF-8: rename it" if not is_text(one.uri) else "its name is no path: rename it"
+                self._end(AssetResult(as_text(one.name), as_text(one.uri), "failed", reason=reason))
                 continue
             place = known.get(one.uri)
             if place is None or place.version != one.version:
@@ -196,10 +196,11 @@ class _Run:
     def _is_settled(self, one: Found, place: assets.Location) -> bool:
         """Note what a known asset needs no work for; return False where it does."""
         if place.state == "done" and place.plan_digest == self._digest and self._is_kept(place):
-            self._end(AssetResult(one.name, one.path, "skipped", place.sha256))
+            self._end(AssetResult(one.name, one.uri, "skipped", place.sha256))
             return True
-        if place.state in {"failed", "quarantined"} and not (place.retryable and place.attempts < MOST_ATTEMPTS):
-            self._end(AssetResult(one.name, one.path, place.state, place.sha256, place.reason or "", earlier=True))
+        verdict = place.verdict(self._digest)
+        if verdict is not None:
+            self._end(AssetResult(one.name, one.uri, verdict, place.sha256, place.reason or "", earlier=True))
             return True
         return False
 
@@ -216,16 +217,17 @@ class _Run:
 
     # ---- the work ----
 
-    def work(self, roots: Sequence[Path]) -> None:
-        """Do all that is pending."""
+    def work(self, roots: Sequence[str]) -> None:
+        """Do all that is pending, and note what is gone from the roots."""
         with self._adapters.catalog.transaction() as connection:
             assets.see_unchanged(connection, self._unchanged)
             seen = [*self._unchanged, *(one.uri for one, _ in self._pending)]
             for root in roots:
-                if root.is_dir() and is_text(root):
-                    assets.miss_locations(connection, f"{Path(os.path.abspath(root))}/", seen)  # noqa: PTH100 -- as in walk
+                if is_text(root) and (is_object(root) or Path(root).is_dir()):
+                    assets.miss_locations(connection, below(root), seen)
         if not self._pending:
             return
+        self._adapters.objects.check()
         self._emit(Event("found", total=len(self._pending)))
         self._adapters.sandbox.warm()
         with self._adapters.catalog.transaction() as connection:
@@ -321,9 +323,9 @@ class _Run:
         futures: set[Future[None]] = set()
         try:
             for one, known in self._pending:
-                asset = self._hashed(one, known)
-                if asset is not None:
-                    futures.add(pool.submit(contextvars.copy_context().run, self._one, runner, one, asset))
+                job = self._job(runner, one, known)
+                if job is not None:
+                    futures.add(pool.submit(contextvars.copy_context().run, self._one, runner, one, job))
                 while len(futures) > workers:  # hash a little ahead, not the whole library
                     futures = self._wait_for_some(futures)
             while futures:
@@ -353,34 +355,43 @@ class _Run:
         if self._stop.is_set():
             raise Stopped
 
-    def _hashed(self, one: Found, known: str | None) -> Asset | None:
-        """Return the asset to work on; None where there is nothing to do, or nothing can be done."""
+    def _job(self, runner: Runner, one: Found, known: str | None) -> Job | None:
+        """Return the work on an asset, whose hash is known or taken; None where there is nothing to do, or nothing can be done."""
+        copy: Copy | None = None
         try:
-            steady = one if known is not None else settled(one)
-            sha256 = _sha256(steady, self._check_stopped) if known is None else known
+            steady, sha256 = one, known
+            if sha256 is None:
+                steady, sha256, copy = identify(one, self._adapters.places, self._check_stopped)
             with self._adapters.catalog.transaction() as connection:
                 assets.see_location(
                     connection, collection=self._collection, uri=one.uri, name=one.name, size=steady.size, version=steady.version, sha256=sha256
                 )
                 place = assets.locations(connection, [one.uri])[one.uri]
+            if not self._is_settled(one, place) and not self._is_claimed(one, sha256):
+                asset = Asset(sha256, one.name, one.uri, steady.version, steady.size)
+                job = Job(asset, self._plan, self._adapters, runner, run_id=self._run_id, emit=self._emit, stop=self._stop, copy=copy)
+                copy = None  # which the job closes
+                return job
         except (OSError, RollcallError) as error:
             if self._is_stopping():
                 raise Stopped from error
-            self._end(AssetResult(one.name, one.path, "failed", None, _sentence(error, one), retryable=True))
-            return None
-        if self._is_settled(one, place):
-            return None
-        if sha256 in self._claimed:
-            self._end(AssetResult(one.name, one.path, "skipped", sha256, f"the same bytes as {self._claimed[sha256].name}"))
-            return None
-        self._claimed[sha256] = one
-        return Asset(sha256, one.name, one.path, steady.version)
+            self._end(AssetResult(one.name, one.uri, "failed", None, _sentence(error, one), retryable=True))
+        finally:
+            if copy is not None:
+                copy.close()
+        return None
 
-    def _one(self, runner: Runner, one: Found, asset: Asset) -> None:
+    def _is_claimed(self, one: Found, sha256: str) -> bool:
+        """Say whether the same bytes were met in this run, elsewhere; they are worked on once."""
+        first = self._claimed.setdefault(sha256, one)
+        if first is not one:
+            self._end(AssetResult(one.name, one.uri, "skipped", sha256, f"the same bytes as {first.name}"))
+        return first is not one
+
+    def _one(self, runner: Runner, one: Found, job: Job) -> None:
         """Work on one asset; whatever goes wrong stays with it."""
-        began = time.monotonic()
-        job = Job(asset, self._plan, self._adapters, runner, run_id=self._run_id, emit=self._emit, stop=self._stop)
-        result = AssetResult(asset.name, asset.path, "done", asset.sha256)
+        began, asset = time.monotonic(), job.asset
+        result = AssetResult(asset.name, asset.uri, "done", asset.sha256)
         self._emit(Event("begin", asset=asset.name))
         try:
             job.check_stopped()
@@ -388,12 +399,14 @@ class _Run:
                 if self._done_meanwhile(one):
                     result = replace(result, state="skipped", reason="another worker has done it")
                 else:
-                    warm = self._deployed.warm if self._deployed is not None else None
-                    runner.flow("process-asset", asset.name, lambda: process_asset(job, warm))
+                    look = self._deployed.look if self._deployed is not None else look_at
+                    runner.flow("process-asset", asset.name, lambda: process_asset(job, look))
         except Stopped:
             result = replace(result, state="stopped", reason="the command was stopped")
         except Exception as error:  # noqa: BLE001 -- the asset is the border: neighbours go on
             result = self._failure(result, error, one)
+        finally:
+            job.close()
         count = Counter(outcome for _, outcome in job.outcomes)
         self._end(replace(result, made=count["made"], cached=count["cached"], seconds=time.monotonic() - began))
 
@@ -414,28 +427,14 @@ class _Run:
         with contextlib.suppress(RollcallError), self._adapters.catalog.transaction() as connection:
             if state == "quarantined":
                 assets.quarantine(
-                    connection, uri=one.uri, name=one.name, error=type(error).__name__, reason=result.reason, sha256=result.sha256
+                    connection, uri=one.uri, name=one.name, error=type(error).__name__, reason=result.reason, sha256=result.sha256,
+                    plan_digest=self._digest,
                 )  # fmt: skip
             elif result.sha256 is not None:
-                assets.set_state(connection, result.sha256, "failed", reason=result.reason, retryable=result.retryable)
+                assets.set_state(
+                    connection, result.sha256, "failed", reason=result.reason, retryable=result.retryable, plan_digest=self._digest
+                )
         return result
-
-
-def _sha256(one: Found, check_stopped: Callable[[], None]) -> str:
-    """Return the SHA-256 of a file's bytes.
-
-    Raises:
-        Unavailable: it changed meanwhile.
-    """
-    hashing = hashlib.sha256()
-    with one.path.open("rb", buffering=0) as stream:
-        while chunk := stream.read(CHUNK):
-            check_stopped()
-            hashing.update(chunk)
-    digest = hashing.hexdigest()
-    if settled(one).version != one.version:
-        raise Unavailable(f"{one.name} is still being written; it is tried again in the next run")
-    return digest
 
 
 def _sentence(error: Exception, one: Found) -> str:
@@ -450,7 +449,10 @@ def _sentence(error: Exception, one: Found) -> str:
 @contextlib.contextmanager
 def _private_server(settings: Settings, stop: threading.Event) -> Iterator[tuple[str, Callable[[], bool]]]:
     """Give the URL of the home folder's Prefect server, and what says whether it has died; it comes up while this process imports Prefect."""
-    supervisor = orchestrate.supervisor(settings.home, child_environment(), abandoned=stop.is_set)
+    database = settings.prefect_database_url
+    supervisor = orchestrate.supervisor(
+        settings.home, child_environment(), abandoned=stop.is_set, database_url=database.get_secret_value() if database is not None else None
+    )
     with ThreadPoolExecutor(1, thread_name_prefix="prefect") as beside:
         starting = beside.submit(supervisor.acquire)
         try:

@@ -17,6 +17,7 @@ from typing import Protocol, Self
 
 from asd_core.errors import NotFound, RequestError, Unavailable
 
+SCHEME = "s3://"
 TEMPORARY = ".part-"  # begins the names of files that are still being written
 
 
@@ -27,6 +28,34 @@ class ObjectInfo:
     key: str
     size: int  # bytes
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class S3Url:
+    """`s3://bucket/key`; the key may be empty, or begin the names of many objects."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, url: str) -> S3Url:
+        """Return the parts of a URL.
+
+        Raises:
+            RequestError: it is none.
+        """
+        bucket, _, key = url.removeprefix(SCHEME).partition("/")
+        if not url.startswith(SCHEME) or not bucket:
+            raise RequestError(f"not the URL of a bucket: {url!r}; it looks like s3://bucket/prefix")
+        return cls(bucket, key)
+
+    @property
+    def folder(self) -> str:
+        """Return what the keys below it begin with."""
+        return f"{self.key.rstrip('/')}/" if self.key.rstrip("/") else ""
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.bucket}/{self.key}"
 
 
 class Stream(Protocol):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -22,12 +21,11 @@ from minio import Minio
 from minio.error import MinioException, S3Error
 
 from asd_core.errors import NotFound, RequestError, RollcallError, Unavailable
-from infra.objects import ObjectInfo, Stream, check_key
+from infra.objects import SCHEME, ObjectInfo, S3Url, Stream, check_key
 
 if TYPE_CHECKING:
     from infra.settings import S3Settings
 
-SCHEME = "s3://"
 PART = 16 << 20  # bytes; what is longer is uploaded in several parts and appears when the last one is there
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 12.0  # between two bytes of an answer
@@ -36,29 +34,6 @@ CONNECTIONS = 32
 MISSING = {"NoSuchKey", "ResourceNotFound", "NoSuchVersion"}
 REFUSED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AllAccessDisabled", "AccountProblem"}
 ELSEWHERE = {"PermanentRedirect", "TemporaryRedirect", "Redirect", "AuthorizationHeaderMalformed"}
-
-
-@dataclass(frozen=True, slots=True)
-class S3Url:
-    """`s3://bucket/key`; the key may be empty, or begin the names of many objects."""
-
-    bucket: str
-    key: str
-
-    @classmethod
-    def parse(cls, url: str) -> S3Url:
-        """Return the parts of a URL.
-
-        Raises:
-            RequestError: it is none.
-        """
-        bucket, _, key = url.removeprefix(SCHEME).partition("/")
-        if not url.startswith(SCHEME) or not bucket:
-            raise RequestError(f"not the URL of a bucket: {url!r}; it looks like s3://bucket/prefix")
-        return cls(bucket, key)
-
-    def __str__(self) -> str:
-        return f"{SCHEME}{self.bucket}/{self.key}"
 
 
 class S3Service:
@@ -91,7 +66,7 @@ class S3Service:
     def at(self, url: str) -> S3Store:
         """Return the objects below `s3://bucket/prefix`."""
         parts = S3Url.parse(url)
-        return self.store(parts.bucket, f"{parts.key.rstrip('/')}/" if parts.key.rstrip("/") else "")
+        return self.store(parts.bucket, parts.folder)
 
     def __repr__(self) -> str:
         return f"S3Service({self.endpoint})"
@@ -130,7 +105,7 @@ class S3Store:
 
         Raises:
             NotFound: there is no such object.
-            Unavailable: it is no longer the `version` that is wanted.
+            Replaced: it is no longer the `version` that is wanted.
         """
         name = self._name(key)
         if length == 0:
@@ -200,10 +175,14 @@ class S3Store:
         if error.code in ELSEWHERE:
             return RequestError(f"the S3 service at {self._endpoint} keeps {self.bucket} in another region ({error.code}): see s3.region")
         if error.code == "PreconditionFailed":
-            return Unavailable(f"{key} was replaced in the bucket {self.bucket}; it is tried again in the next run")
+            return Replaced(f"{key} was replaced in the bucket {self.bucket}; it is tried again in the next run")
         if error.code == "RequestTimeTooSkewed":
             return Unavailable(f"the clocks of this machine and of the S3 service at {self._endpoint} differ")
         return Unavailable(f"the S3 service at {self._endpoint} failed: {error.code}")
+
+
+class Replaced(Unavailable):
+    """The object is no longer the version that is wanted; the next run takes the new one."""
 
 
 class _NoObject(NotFound):

@@ -157,6 +157,13 @@ class Place(Section):
     root: str = Field(description="a folder, or `s3://bucket/prefix`")
     collection: str = Field("library", min_length=1, description="what lies there is kept under this name")
 
+    @field_validator("root")
+    @classmethod
+    def _whole(cls, root: str) -> str:
+        if not root.startswith(("/", "s3://")):
+            raise ValueError("must be a whole path, or begin with s3://")
+        return root.rstrip("/") or "/"
+
 
 class WatchSettings(Section):
     """What is looked at on a schedule, and what may tell of new files."""

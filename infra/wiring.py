@@ -11,6 +11,7 @@ from infra import postgres
 from infra.artifacts import ArtifactStore
 from infra.catalog.connection import Catalog
 from infra.objects import FolderStore, ObjectStore
+from infra.places import Places
 from infra.sandbox import GIGABYTE, Sandbox
 from infra.settings import Settings, child_environment, ensure_home
 from infra.telemetry import start_logging, stop_logging
@@ -28,6 +29,7 @@ class Adapters:
     objects: ObjectStore
     artifacts: ArtifactStore
     sandbox: Sandbox
+    places: Places
     indexes: dict[str, VectorIndex] = field(default_factory=dict)
 
     def vectors(self, model: str, dimension: int) -> VectorIndex:
@@ -97,4 +99,5 @@ def open_adapters(settings: Settings, *, preload: tuple[str, ...] = ()) -> Itera
         if preload:
             sandbox.warm()
         catalog = stack.enter_context(open_catalog(settings))
-        yield Adapters(settings=settings, catalog=catalog, objects=objects, artifacts=ArtifactStore(objects), sandbox=sandbox)
+        places, artifacts = Places(settings), ArtifactStore(objects)
+        yield Adapters(settings=settings, catalog=catalog, objects=objects, artifacts=artifacts, sandbox=sandbox, places=places)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from asd_core.errors import NotFound, RequestError
 from asd_core.records import Analysis
@@ -17,6 +15,7 @@ from rollcall.api.document import Document, document
 if TYPE_CHECKING:
     from infra.artifacts import ArtifactStore
     from infra.catalog.connection import Catalog
+    from infra.places import Copy, Places
 
 KEPT = 4  # analyses in memory: a page asks for one several times
 
@@ -24,9 +23,9 @@ KEPT = 4  # analyses in memory: a page asks for one several times
 class Library:
     """Reads a library. Safe for several threads."""
 
-    def __init__(self, catalog: Catalog, artifacts: ArtifactStore) -> None:
+    def __init__(self, catalog: Catalog, artifacts: ArtifactStore, places: Places) -> None:
         self.catalog = catalog
-        self._artifacts = artifacts
+        self._artifacts, self._places = artifacts, places
         self._analyses: OrderedDict[str, Analysis] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -63,29 +62,16 @@ class Library:
             names = lookups.asset_names(connection, asset.sha256)
         return document(self.analysis(asset), name=asset.name, sha256=asset.sha256, names=names)
 
-    def file(self, asset: AssetRow) -> Path:
-        """Return where an asset's file lies on this machine.
+    def source(self, asset: AssetRow) -> Copy:
+        """Return what gives an asset's file: its path on this machine, to which an object of a bucket is fetched when it is asked for.
 
         Raises:
-            NotFound: it lies elsewhere, was moved, or is another file by now.
+            NotFound: it was moved, or is another file by now.
+            Unavailable: the service of its bucket is out of reach.
         """
-        path = local_path(asset.uri)
-        if path is None or not path.is_file():
-            raise NotFound(f"the file of {asset.name} is not where it was{f': {path}' if path else ''}")
-        if path.stat().st_size != asset.size:
-            raise NotFound(f"{path} has changed since it was analysed; `rollcall ingest` takes the new one")
-        return path
-
-
-def local_path(uri: str | None) -> Path | None:
-    """Return the path that a file uri means; None for what lies elsewhere.
-
-    >>> local_path("file:///media/a%20b.mp4")
-    PosixPath('/media/a b.mp4')
-    """
-    if uri is None:
-        return None
-    if uri.startswith("/"):
-        return Path(uri)
-    parts = urlsplit(uri)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+        info = self._places.stat(asset.uri) if asset.uri is not None else None
+        if info is None:
+            raise NotFound(f"the file of {asset.name} is not where it was{f': {asset.uri}' if asset.uri else ''}")
+        if info.size != asset.size:
+            raise NotFound(f"{info.key} has changed since it was analysed; `rollcall ingest` takes the new one")
+        return self._places.copy(info.key, version=info.version, size=info.size, sha256=asset.sha256)

@@ -23,7 +23,7 @@ def listen_in_child(path: Path, info: MediaInfo, options: ListenOptions, on_prog
 def _listen(job: Job, span: str, info: MediaInfo) -> Sound:
     limit = job.adapters.settings.child_seconds(info.duration * max(1, len(info.audio_tracks)))
     heard: Sound = job.adapters.sandbox.call(
-        "tasks.listen:listen_in_child", job.asset.path, info, job.plan.options.listen, timeout=limit,
+        "tasks.listen:listen_in_child", job.path(), info, job.plan.options.listen, timeout=limit,
         on_progress=job.progress("listen", span, info.duration),
     )  # fmt: skip
     return heard

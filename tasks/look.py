@@ -52,7 +52,7 @@ def _look(job: Job, span: str, info: MediaInfo) -> Look:
     first, last = (int(mark) for mark in span.split("-"))
     plan, adapters = job.plan, job.adapters
     seen: Look = adapters.sandbox.call(
-        "tasks.look:look_in_child", job.asset.path, info, first, last, plan.models["detector"], plan.models["speaking"], plan.options.look,
+        "tasks.look:look_in_child", job.path(), info, first, last, plan.models["detector"], plan.models["speaking"], plan.options.look,
         plan.profile, plan.threads, timeout=adapters.settings.child_seconds(info.duration), on_progress=job.progress("look", span, info.duration),
     )  # fmt: skip
     return seen

@@ -29,7 +29,7 @@ def probe_file(path: Path, sandbox: Sandbox, settings: Settings) -> MediaInfo:
 
 
 def _probe(job: Job, span: str) -> MediaInfo:
-    return probe_file(job.asset.path, job.adapters.sandbox, job.adapters.settings)
+    return probe_file(job.path(), job.adapters.sandbox, job.adapters.settings)
 
 
 PROBE = Stage("probe", version=1, makes=MediaInfo, work=_probe)

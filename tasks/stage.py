@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextvars
 import errno
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -27,8 +28,10 @@ from infra.catalog import runs
 from tasks.plan import Plan, digest
 
 if TYPE_CHECKING:
+    from infra.places import Copy
     from infra.wiring import Adapters
 
+LOG = logging.getLogger("rollcall")
 T = TypeVar("T")
 Outcome = Literal["made", "cached"]
 
@@ -102,18 +105,13 @@ def stage_key(stage: Stage[Any], plan: Plan, asset: str, span: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One media file in work."""
+    """One media file in work, where it lies, and as what it was hashed; without a version it is not watched."""
 
     sha256: str
     name: str
-    path: Path
-    version: str = ""  # of the file when it was hashed (`file_version`); empty: not watched
-
-
-def file_version(path: Path) -> str:
-    """Return what changes when a file is written: its time and size."""
-    stat = path.stat()
-    return f"{stat.st_mtime_ns}-{stat.st_size}"
+    uri: str
+    version: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +158,7 @@ class Job:
         run_id: row of the run in the catalog, None outside one.
         emit: hears events; called from several threads.
         stop: set when the command is being stopped.
+        copy: the asset's bytes where they are at hand; None: looked up by the adapters when they are wanted.
     """
 
     def __init__(
@@ -172,14 +171,38 @@ class Job:
         run_id: int | None = None,
         emit: Callable[[Event], None] = ignore_event,
         stop: threading.Event | None = None,
+        copy: Copy | None = None,
     ) -> None:
         self.asset, self.plan, self.adapters, self.runner = asset, plan, adapters, runner
         self.stop = stop or threading.Event()
         self.outcomes: list[tuple[str, Outcome]] = []
-        self._run_id, self._emit = run_id, emit
+        self._run_id, self._emit, self._copy = run_id, emit, copy
         self._spans_done: dict[tuple[str, str], float] = {}
         self._later: dict[str, dict[str, Any]] = {}  # stages inside a transaction: their rows must wait for its end
         self._guard = threading.Lock()
+
+    # ---- the media ----
+
+    def path(self) -> Path:
+        """Return the asset's file on this machine; what lies in a bucket is fetched at the first call, and kept until `close`."""
+        asset = self.asset
+        with self._guard:
+            if self._copy is None:
+                self._copy = self.adapters.places.copy(asset.uri, version=asset.version, size=asset.size, sha256=asset.sha256)
+        return self._copy.path(self.check_stopped)
+
+    def close(self) -> None:
+        """Let go of the asset's file."""
+        if self._copy is not None:
+            self._copy.close()
+
+    def check_unchanged(self) -> None:
+        """Raise Unavailable where the file is no longer what was hashed: it is still being written, or was replaced."""
+        asset = self.asset
+        if asset.version:
+            now = self.adapters.places.stat(asset.uri)
+            if now is None or now.version != asset.version:
+                raise Unavailable(f"{asset.name} changed while it was being analysed; it is tried again in the next run")
 
     # ---- stages ----
 
@@ -240,11 +263,6 @@ class Job:
         if self.stop.is_set():
             raise Stopped
 
-    def check_unchanged(self) -> None:
-        """Raise Unavailable where the file is no longer what was hashed: it is still being written."""
-        if self.asset.version and file_version(self.asset.path) != self.asset.version:
-            raise Unavailable(f"{self.asset.name} changed while it was being analysed; it is tried again in the next run")
-
     def _patiently(self, retry: Retry, look_up: Callable[[], T]) -> T:
         for delay in retry.delays:
             self.check_stopped()
@@ -279,10 +297,12 @@ class Job:
         for name, row in (*waiting.items(), (stage.name, told)):
             self.outcomes.append((name, outcome))
             self._emit(Event("stage", asset=self.asset.name, stage=name, outcome=outcome, seconds=row["seconds"]))
+            self._log(name, outcome, **row)
 
     def _record_failure(self, stage: Stage[Any], key: str, span: str, began: float, attempt: int, error: Exception) -> None:
         seconds = time.monotonic() - began
         self._emit(Event("stage", asset=self.asset.name, stage=stage.name, outcome="failed", reason=str(error), seconds=seconds))
+        self._log(stage.name, "failed", seconds=seconds, attempt=attempt, span=span, error=type(error).__name__)
         try:
             with self.adapters.catalog.transaction() as connection:
                 runs.record_stage(
@@ -291,3 +311,8 @@ class Job:
                 )  # fmt: skip
         except RollcallError as unrecorded:  # the database is away: the error that counts is the first one
             error.add_note(f"not recorded: {unrecorded}")
+
+    def _log(self, stage: str, outcome: str, *, seconds: float, attempt: int, span: str = "", size: int | None = None, **more: str) -> None:
+        """Leave a line: hashes, numbers and classes of errors, whose words may name files."""
+        told = {"asset": self.asset.sha256, "stage": stage, "span": span, "outcome": outcome, "seconds": round(seconds, 3), "attempt": attempt}
+        LOG.info("stage ended", extra={**told, "run": self._run_id, "bytes": size, **more})

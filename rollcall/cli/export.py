@@ -43,11 +43,11 @@ def export(
         raise typer.BadParameter("an overlay is a video: say where to with --output F.mp4")
     check_writable(None if form == "overlay" else output, film=output if form == "overlay" else None)
     with open_adapters() as adapters:
-        library = Library(adapters.catalog, adapters.artifacts)
+        library = Library(adapters.catalog, adapters.artifacts, adapters.places)
         found = library.asset(asset)
         doc = library.document(found)
         if form == "overlay" and output is not None:
-            source = library.file(found)
+            source = library.source(found).path()
             check_writable(film=output, source=source)
             with shown_progress() as report:
                 adapters.sandbox.call(

@@ -32,15 +32,18 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Folders, which are walked, and files.", show_default=False)],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH…", help="Folders and s3://bucket/prefix, which are walked, and files.", show_default=False)
+    ],
     collection: Annotated[str, typer.Option("--collection", metavar="C", help="What to keep them under.")] = "library",
     workers: Workers = None,
     direct: Direct = False,
     span_seconds: Annotated[int | None, typer.Option("--span-seconds", min=0, metavar="S", help="Of one piece of work; 0 for whole assets.")] = None,
+    submit: Annotated[bool, typer.Option("--submit", help="Leave the work to the service's workers, and wait for them.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Then list who is in the library, and say where to look.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Take folders and files into the library. Again: only what is new or was not finished. Exit 3 where some could not be served.
+    """Take folders, buckets and files into the library. Again: only what is new or was not finished. Exit 3 where some could not be served.
 
     Example:  rollcall ingest ~/programmes --collection news
     """
@@ -48,12 +51,27 @@ def ingest(
     from flows.process_library import process_library
 
     with shown_events() as hear:
-        summary = process_library(paths, collection=collection, workers=workers, direct=direct, span_seconds=span, on_event=hear)
+        if submit:
+            summary = _submitted(paths, collection, hear)
+        else:
+            summary = process_library(paths, collection=collection, workers=workers, direct=direct, span_seconds=span, on_event=hear)
     show_summary(summary, as_json=as_json)
     if show and not as_json:
         _show_where_to_look()
     if summary.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _submitted(paths: Sequence[str], collection: str, hear: Callable[[Event], None]) -> Summary:
+    from flows.service import open_api, pool_of
+    from flows.watch import ingest_by_service
+    from infra.places import as_uri
+    from infra.settings import load_settings
+
+    settings = load_settings()
+    if not open_api(settings).online_workers(pool_of(settings)):
+        note(f"No worker of the pool {pool_of(settings)} is there yet: start one with `rollcall worker`")
+    return ingest_by_service([as_uri(path) for path in paths], collection=collection, settings=settings, on_event=hear)
 
 
 def retry(
@@ -303,7 +321,7 @@ def _released(names: Collection[str]) -> dict[str, list[AssetRow]]:
         for row in rows:
             if row.state not in {"failed", "quarantined"}:
                 note(f"{row.name} is {row.state}: nothing to try again")
-            elif row.uri is None or not Path(row.uri).is_file():
+            elif row.uri is None or adapters.places.stat(row.uri) is None:
                 note(f"{row.name}: its file is gone{f': {row.uri}' if row.uri else ''}")
             else:
                 assets.release(connection, sha256=row.sha256)
@@ -311,7 +329,7 @@ def _released(names: Collection[str]) -> dict[str, list[AssetRow]]:
     return chosen
 
 
-def _root(row: AssetRow) -> Path:
+def _root(row: AssetRow) -> str:
     """Return the folder below which the asset's name is a path, so that it keeps its name; the file itself where it is none."""
     uri = str(row.uri)
-    return Path(uri.removesuffix(row.name)) if uri.endswith(f"/{row.name}") else Path(uri)
+    return uri.removesuffix(row.name) if uri.endswith(f"/{row.name}") else uri

@@ -37,4 +37,4 @@ def open_library() -> Iterator[Library]:
     from rollcall.library import Library
 
     with open_adapters() as adapters:
-        yield Library(adapters.catalog, adapters.artifacts)
+        yield Library(adapters.catalog, adapters.artifacts, adapters.places)

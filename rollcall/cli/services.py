@@ -78,7 +78,7 @@ def application(adapters: Adapters, names: Iterable[str] = ()) -> FastAPI:
         adapters.sandbox.call("rollcall.exports.rendition:write_proxy", str(source), audio_track, str(target), timeout=seconds, on_progress=report)
 
     proxies = Proxies(settings.home / "cache" / "proxies", limit, make)
-    library, telling = Library(adapters.catalog, adapters.artifacts), Telling(adapters.catalog, settings.home)
+    library, telling = Library(adapters.catalog, adapters.artifacts, adapters.places), Telling(adapters.catalog, settings.home)
     app = create_app(library, proxies, telling=telling, hosts=frozenset(name.lower() for name in names))
     app.include_router(events.routes(adapters))
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -73,7 +74,7 @@ def asset_playable(request: Request, sha256: Sha256) -> JSONResponse:
     asset = _asset(request, sha256)
     if _direct_type(request, asset) is not None:
         return JSONResponse({"state": "ready"})
-    state = _proxies(request).ask(asset.sha256, _library(request).file(asset), asset.audio_track)
+    state = _proxies(request).ask(asset.sha256, _library(request).source(asset).path, asset.audio_track)
     return JSONResponse({"state": state.state, "share": round(state.share, 3), "reason": state.reason})
 
 
@@ -83,7 +84,7 @@ def asset_video(request: Request, sha256: Sha256) -> FileResponse:
     asset = _asset(request, sha256)
     direct = _direct_type(request, asset)
     if direct is not None:
-        return FileResponse(_library(request).file(asset), media_type=direct, content_disposition_type="inline")
+        return FileResponse(_library(request).source(asset).path(), media_type=direct, content_disposition_type="inline")
     proxy = _proxies(request).path(asset.sha256)
     if not proxy.is_file():
         raise NotFound(f"no copy of {asset.name} for browsers is there yet")
@@ -113,4 +114,5 @@ def _document(request: Request, sha256: str) -> dict[str, Any]:
 def _direct_type(request: Request, asset: AssetRow) -> str | None:
     library = _library(request)
     analysis = library.analysis(asset)
-    return media_type(analysis.info, analysis.audio_track, library.file(asset).suffix)
+    library.source(asset)  # it is there
+    return media_type(analysis.info, analysis.audio_track, PurePosixPath(str(asset.uri)).suffix)

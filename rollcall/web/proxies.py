@@ -48,8 +48,8 @@ class Proxies:
         """Return where the proxy of an asset is or would be."""
         return self._folder / f"{sha256}.v{VERSION}.mp4"
 
-    def ask(self, sha256: str, source: Path, audio_track: int | None) -> ProxyState:
-        """Return the state of an asset's proxy, and begin to make it, with that sound, where it is not there."""
+    def ask(self, sha256: str, source: Callable[[], Path], audio_track: int | None) -> ProxyState:
+        """Return the state of an asset's proxy; begin to make it where it is not there: with that sound, of the file that `source` gives."""
         path = self.path(sha256)
         if path.is_file():
             path.touch()  # the file's time is when it was last watched
@@ -67,13 +67,13 @@ class Proxies:
         """Begin no further proxy."""
         self._worker.shutdown(wait=False, cancel_futures=True)
 
-    def _run(self, sha256: str, source: Path, audio_track: int | None) -> None:
+    def _run(self, sha256: str, source: Callable[[], Path], audio_track: int | None) -> None:
         def report(_: str, done: float, total: float) -> None:
             self._set(sha256, ProxyState("making", share=done / total if total else 0.0))
 
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._make(source, audio_track, self.path(sha256), report)
+            self._make(source(), audio_track, self.path(sha256), report)
             self.evict(keep=self.path(sha256))
             self._set(sha256, ProxyState("ready", share=1.0))
         except (RollcallError, OSError) as error:

@@ -10,6 +10,7 @@ from asd_core.errors import Unavailable
 from asd_core.identity.assign import AssignOptions
 from infra.artifacts import ArtifactStore
 from infra.objects import FolderStore
+from infra.places import Places
 from tasks.plan import Plan
 
 
@@ -36,7 +37,8 @@ class Ledger:
 
 def fake_adapters(folder):
     objects = FolderStore(folder)
-    return SimpleNamespace(catalog=Ledger(), artifacts=ArtifactStore(objects), objects=objects, settings=SimpleNamespace(workers=2))
+    settings = SimpleNamespace(workers=2)
+    return SimpleNamespace(catalog=Ledger(), artifacts=ArtifactStore(objects), objects=objects, settings=settings, places=Places(settings))
 
 
 def fake_plan(**changes):

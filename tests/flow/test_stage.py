@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import threading
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,11 +12,12 @@ import pytest
 
 from asd_core.errors import NotFound, Unavailable, Unreadable
 from asd_core.records import Scores, Span
+from infra.places import file_version
 from tasks.runner import Direct
-from tasks.stage import Asset, Job, Retry, Stage, Stopped, file_version, is_transient, stage_key
+from tasks.stage import Asset, Job, Retry, Stage, Stopped, is_transient, stage_key
 from tests.flow.ledger import fake_adapters, fake_plan
 
-ASSET = Asset("ab" * 32, "news.mp4", Path("news.mp4"))
+ASSET = Asset("ab" * 32, "news.mp4", "/news.mp4")
 QUICK = Retry((0.01, 0.01))
 
 
@@ -213,7 +213,7 @@ def test_progress_of_spans_adds_up(adapters):
 def test_a_file_that_grew_is_not_published(adapters, tmp_path):
     path = tmp_path / "growing.mp4"
     path.write_bytes(b"1")
-    job = job_of(adapters, asset=Asset("cd" * 32, "growing.mp4", path, file_version(path)))
+    job = job_of(adapters, asset=Asset("cd" * 32, "growing.mp4", str(path), file_version(path)))
     job.check_unchanged()
     path.write_bytes(b"12")
     with pytest.raises(Unavailable, match=r"growing\.mp4"):

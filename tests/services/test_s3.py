@@ -11,7 +11,8 @@ from io import BytesIO
 import pytest
 
 from asd_core.errors import NotFound, RequestError, Unavailable
-from infra.s3 import PART, S3Service, S3Url
+from infra.objects import S3Url
+from infra.s3 import PART, S3Service
 from tests.services.rgw import free_port, s3_settings
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]

@@ -21,6 +21,7 @@ from infra.catalog import assets, people
 from infra.catalog.connection import Catalog
 from infra.catalog.publish import Publication, publish
 from infra.objects import FolderStore
+from infra.places import Places
 from infra.postgres import embedded_database
 from infra.settings import ensure_home
 from rollcall.cli.files import sha256_of
@@ -121,7 +122,7 @@ def made(tmp_path_factory):
             store.save(key, told)
             with catalog.transaction(serial=True) as connection:
                 size = path.stat().st_size
-                assets.see_location(connection, collection="news", uri=path.as_uri(), name=name, size=size, version="1", sha256=digests[-1])
+                assets.see_location(connection, collection="news", uri=str(path), name=name, size=size, version="1", sha256=digests[-1])
                 publish(
                     connection, digests[-1], Publication(told, groups_of(digests[-1], told.people, told.tracks), {}, thumbnails(told), key, "made")
                 )
@@ -129,14 +130,14 @@ def made(tmp_path_factory):
         broken.write_bytes(b"no video")
         bad = sha256_of(broken)
         with catalog.transaction(serial=True) as connection:
-            assets.see_location(connection, collection="news", uri=broken.as_uri(), name="evening/broken.mp4", size=8, version="1", sha256=bad)
-            assets.quarantine(connection, uri=broken.as_uri(), name="evening/broken.mp4", sha256=bad, error="Unreadable", reason="not a media file")
+            assets.see_location(connection, collection="news", uri=str(broken), name="evening/broken.mp4", size=8, version="1", sha256=bad)
+            assets.quarantine(connection, uri=str(broken), name="evening/broken.mp4", sha256=bad, error="Unreadable", reason="not a media file")
             groups = people.read_groups(connection, "ef" * 32)
             people.apply_partition(connection, partition(groups, digests))
         proxies = Proxies(
             home / "cache" / "proxies", 1 << 30, lambda source, sound, target, report: make_proxy(source, sound, target, report, analysis)
         )
-        yield MadeLibrary(Library(catalog, store), proxies, catalog, digests[0], digests[1], bad)
+        yield MadeLibrary(Library(catalog, store, Places(None)), proxies, catalog, digests[0], digests[1], bad)
         proxies.close()
         catalog.close()
 

@@ -24,10 +24,10 @@ def test_a_proxy_is_made_once_and_then_ready(tmp_path):
         target.write_bytes(b"video")
 
     proxies = Proxies(tmp_path / "new", 1000, make)
-    assert proxies.ask("aa", tmp_path / "a.avi", 2).state == "making"
-    until(lambda: proxies.ask("aa", tmp_path / "a.avi", 2).share == 0.25)
+    assert proxies.ask("aa", lambda: tmp_path / "a.avi", 2).state == "making"
+    until(lambda: proxies.ask("aa", lambda: tmp_path / "a.avi", 2).share == 0.25)
     go.set()
-    until(lambda: proxies.ask("aa", tmp_path / "a.avi", 2).state == "ready")
+    until(lambda: proxies.ask("aa", lambda: tmp_path / "a.avi", 2).state == "ready")
     assert calls == [(tmp_path / "a.avi", 2)]
 
 
@@ -41,7 +41,7 @@ def test_a_failure_is_told_with_its_reason_and_then_tried_again(tmp_path):
         target.write_bytes(b"video")
 
     def ask():
-        told.append(proxies.ask("aa", tmp_path / "a", None))
+        told.append(proxies.ask("aa", lambda: tmp_path / "a", None))
         return told[-1].state
 
     proxies = Proxies(tmp_path, 1000, make)
@@ -57,24 +57,24 @@ def test_the_least_recently_watched_go_first(tmp_path):
     for age, name in enumerate(["old", "middle", "new"]):
         proxies.path(name).write_bytes(b"x" * 100)
         os.utime(proxies.path(name), (1000 + age, 1000 + age))
-    assert proxies.ask("old", tmp_path / "o", None).state == "ready"  # watched now
+    assert proxies.ask("old", lambda: tmp_path / "o", None).state == "ready"  # watched now
     proxies.evict()
     assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} == {"old", "new"}
 
 
 def test_what_was_evicted_is_made_again(tmp_path):
     proxies = Proxies(tmp_path, 1000, lambda s, a, target, r: target.write_bytes(b"x"))
-    proxies.ask("aa", tmp_path / "a", None)
-    until(lambda: proxies.ask("aa", tmp_path / "a", None).state == "ready")
+    proxies.ask("aa", lambda: tmp_path / "a", None)
+    until(lambda: proxies.ask("aa", lambda: tmp_path / "a", None).state == "ready")
     proxies.path("aa").unlink()
-    assert proxies.ask("aa", tmp_path / "a", None).state == "making"
-    until(lambda: proxies.ask("aa", tmp_path / "a", None).state == "ready")
+    assert proxies.ask("aa", lambda: tmp_path / "a", None).state == "making"
+    until(lambda: proxies.ask("aa", lambda: tmp_path / "a", None).state == "ready")
     assert proxies.path("aa").exists()
 
 
 def test_the_newest_stays_even_beyond_the_limit(tmp_path):
     proxies = Proxies(tmp_path, 10, lambda s, a, target, r: target.write_bytes(b"x" * 100))
-    proxies.ask("aa", tmp_path / "a", None)
+    proxies.ask("aa", lambda: tmp_path / "a", None)
     until(lambda: proxies.path("aa").exists())
     time.sleep(0.05)
     assert proxies.path("aa").exists()
