@@ -1,0 +1,1 @@
+"""rollcall-voice: whose voice it is, from a few seconds of speech."""
