@@ -5,7 +5,7 @@ what the catalogue's log says since, held in memory by every process that search
 publishing an asset writes no index file, and whatever is lost or damaged here is read again from the log.
 
 `layer.py` searches one set of vectors, exactly or through inverted lists; `files.py` writes and reads a snapshot, in a folder and as a
-mirror in the object store; `index.py` puts the two layers together.
+mirror in the object store; `view.py` makes one of the two layers; `index.py` is what others use.
 """
 
 from infra.vectors.index import VectorIndex

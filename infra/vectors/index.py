@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 
 from asd_core.errors import ModelMismatch, RequestError
 from infra.vectors.files import START, Position, Side, Snapshots
-from infra.vectors.layer import CHUNK, EXACT_LIMIT, NO_IDS, Ids, Layer, Match, Vectors
+from infra.vectors.layer import CHUNK, EXACT_LIMIT, Ids, Match, Vectors
+from infra.vectors.view import View
 
 if TYPE_CHECKING:
     from infra.objects import ObjectStore
@@ -49,40 +49,6 @@ class Changes(Protocol):
 Log = Callable[[Position], Changes]
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What is searched; never changed, so that searches need no lock."""
-
-    base: Layer
-    delta: Layer
-    hidden: Ids  # of the base: removed, or replaced by the delta
-    stands_at: Position
-
-    def __len__(self) -> int:
-        return len(self.base) - len(self.hidden) + len(self.delta)
-
-    @property
-    def changes(self) -> int:
-        return len(self.hidden) + len(self.delta)
-
-    def unequal(self, pairs: Sequence[tuple[int, bytes]]) -> list[int]:
-        """Return the ids whose vectors, where they are held, are not those of the (id, vector) pairs."""
-        given = dict(pairs)
-        ids = np.array(list(given), np.int64)
-        fresh = self.delta.held(ids)
-        old = np.setdiff1d(self.base.held(ids), self.hidden)
-        return [
-            int(ident)
-            for layer, held in ((self.delta, fresh), (self.base, old))
-            for ident, vector in zip(held, layer.vectors(held), strict=True)
-            if vector.astype("<f4").tobytes() != bytes(given[int(ident)])
-        ]
-
-    def merged(self, queries: Vectors, search: Callable[[Layer, Ids], list[list[Match]]]) -> list[list[Match]]:
-        both = zip(search(self.base, self.hidden), search(self.delta, NO_IDS), strict=True)
-        return [sorted((*old, *new), key=lambda match: (-match.cosine, match.id)) for old, new in both]
-
-
 class VectorIndex:
     """A cosine index of one embedder's vectors; shared by the threads of a process, each process has its own.
 
@@ -105,7 +71,7 @@ class VectorIndex:
         self._dimension, self._exact_limit = dimension, exact_limit
         self._guard = threading.RLock()
         self._side: Side | None = None  # of the snapshot that is the base
-        self._view = self._nothing()
+        self._view = View.nothing(self._dimension)
         self._opened = False
 
     # ---- reading ------------------------------------------------------------------------------------------------------------
@@ -130,14 +96,11 @@ class VectorIndex:
 
     def ids(self) -> Ids:
         """Return the (N,) ids, sorted."""
-        view = self._seen()
-        return np.sort(np.concatenate([np.setdiff1d(view.base.ids, view.hidden, assume_unique=True), view.delta.ids]))
+        return self._seen().ids
 
     def vector(self, ident: int) -> Vectors | None:
         """Return the (D,) vector of an id, None if it is not there."""
-        view = self._seen()
-        found = view.delta.vector(ident)
-        return found if found is not None or ident in view.hidden else view.base.vector(ident)
+        return self._seen().vector(ident)
 
     def nearest(self, queries: NDArray[np.float32], k: int) -> list[list[Match]]:
         """Return for each of (Q, D) queries the at most `k` most alike vectors, best first; ties by id.
@@ -147,8 +110,7 @@ class VectorIndex:
         Raises:
             ModelMismatch: the queries are of another dimension or not of norm 1.
         """
-        view, asked = self._seen(), self._checked(queries)
-        return [found[:k] for found in view.merged(asked, lambda layer, hidden: layer.nearest(asked, k, hidden))]
+        return self._seen().nearest(self._checked(queries), k)
 
     def alike(self, queries: NDArray[np.float32], cosine: float) -> list[list[Match]]:
         """Return for each of (Q, D) queries all vectors of at least this cosine, best first; ties by id.
@@ -159,8 +121,7 @@ class VectorIndex:
         Raises:
             ModelMismatch: the queries are of another dimension or not of norm 1.
         """
-        view, asked = self._seen(), self._checked(queries)
-        return view.merged(asked, lambda layer, hidden: layer.alike(asked, cosine, hidden))
+        return self._seen().alike(self._checked(queries), cosine)
 
     # ---- following the log --------------------------------------------------------------------------------------------------
 
@@ -203,7 +164,7 @@ class VectorIndex:
         with self._snapshots.writing(wait=wait) as mine, self._guard:
             if not mine:
                 return False
-            self._follow(log, (None, self._nothing()) if afresh else self._newer(locked=True))
+            self._follow(log, (None, View.nothing(self._dimension)) if afresh else self._newer(locked=True))
             self._opened = True
             view, side = self._view, self._side
             written = afresh or view.stands_at != (START if side is None else side.stands_at)
@@ -211,8 +172,8 @@ class VectorIndex:
                 own_lists = None if side is None else self._snapshots.lists_path(side)
                 layer = view.base.joined(view.delta, view.hidden, exact_limit=self._exact_limit, own_lists=own_lists)
                 side = self._snapshots.write(layer, view.stands_at)
-                del layer  # its memory: the files are mapped instead
-                self._side, self._view = side, self._over(self._snapshots.read(side), side.stands_at)
+                del layer, view  # their memory: the files are mapped instead
+                self._side, self._view = side, View.over(self._snapshots.read(side), side.stands_at)
             if side is not None:
                 self._snapshots.push(side)
             return written
@@ -247,22 +208,16 @@ class VectorIndex:
 
     # ---- within -------------------------------------------------------------------------------------------------------------
 
-    def _seen(self) -> _View:
+    def _seen(self) -> View:
         if not self._opened:
             with self._guard:
                 if not self._opened:
                     newer = self._newer()
-                    self._side, self._view = newer if newer is not None else (None, self._nothing())
+                    self._side, self._view = newer if newer is not None else (None, View.nothing(self._dimension))
                     self._opened = True
         return self._view
 
-    def _over(self, base: Layer, stands_at: Position) -> _View:
-        return _View(base, Layer.empty(self._dimension), NO_IDS, stands_at)
-
-    def _nothing(self) -> _View:
-        return self._over(Layer.empty(self._dimension), START)
-
-    def _newer(self, *, locked: bool = False) -> tuple[Side, _View] | None:
+    def _newer(self, *, locked: bool = False) -> tuple[Side, View] | None:
         """Return the newest snapshot that can be read, where this index does not stand on it already; the mirror's is fetched first."""
         mine = self._side.stands_at[0] if self._side is not None else -1
         distant, near = self._snapshots.mirrored(), self._snapshots.here()
@@ -274,28 +229,17 @@ class VectorIndex:
         if near is None or near.stands_at[0] <= mine:
             return None
         try:
-            return near, self._over(self._snapshots.read(near), near.stands_at)
+            return near, View.over(self._snapshots.read(near), near.stands_at)
         except ValueError:  # damaged: as if there were none
             return None
 
-    def _follow(self, log: Log, start: tuple[Side | None, _View] | None) -> None:
+    def _follow(self, log: Log, start: tuple[Side | None, View] | None) -> None:
         """Apply the log to a snapshot in place of what there is, or to what there is."""
         side, view = start if start is not None else (self._side, self._seen())
         found = log(view.stands_at)
         if found.whole:
-            side, view = None, self._nothing()
-        self._side, self._view = side, self._applied(view, found)
-
-    def _applied(self, view: _View, found: Changes) -> _View:
-        removed, added = np.array(found.removed, np.int64), self._chunks(found.added)
-        first = next(added, None)
-        if first is None and not len(removed):
-            return _View(view.base, view.delta, view.hidden, found.stands_at)
-        delta = view.delta.with_changes(chain([first] if first is not None else [], added), removed)
-        if len(np.unique(delta.ids)) != len(delta):
-            raise ModelMismatch("a vector id was given twice")
-        hidden = np.union1d(view.hidden, view.base.held(np.concatenate([removed, delta.ids])))
-        return _View(view.base, delta, hidden, found.stands_at)
+            side, view = None, View.nothing(self._dimension)
+        self._side, self._view = side, view.with_changes(self._chunks(found.added), np.array(found.removed, np.int64), found.stands_at)
 
     def _chunks(self, added: Iterable[tuple[int, bytes]]) -> Iterator[tuple[Ids, Vectors]]:
         pairs = iter(added)

@@ -63,7 +63,10 @@ def test_every_command_of_the_design_is_there_with_an_example():
 
     from rollcall.cli.door import app
 
-    names = "analyse ingest assets turns people person name merge undo airtime search export models index doctor retry backup restore demo bench serve up down"
+    names = (
+        "analyse ingest assets turns people person name merge undo airtime search export models index doctor retry backup restore demo bench "
+        "serve up down"
+    )
     listed = CliRunner().invoke(app, ["--help"]).output
     for name in names.split():
         assert f" {name} " in listed
