@@ -18,7 +18,8 @@ from prefect.context import get_run_context
 from prefect.states import Completed, Failed
 from prefect.types.entrypoint import EntrypointType
 
-from asd_core.errors import RollcallError
+from asd_core.errors import NotFound, RollcallError
+from flows.process_asset import look_at
 from flows.process_library import Deployed, process_library
 from flows.report import Report
 from flows.service import ASSET_FLOW, POOLS, QUEUES, SPAN_FLOW, WATCH_FLOW, Queue, pool_of, prefect_key, server_url
@@ -52,7 +53,7 @@ def process_asset_run(uri: str, root: str, collection: str = "library") -> Any:
     api = PrefectApi(server_url(settings), prefect_key(settings))
     for delay in (*AGAIN_SECONDS, None):
         report = Report()
-        deployed = Deployed(run_lock(run_id), Split(api, settings, uri, root).look if settings.split_seconds is not None else None)
+        deployed = Deployed(run_lock(run_id), Split(api, settings, uri, root).look if settings.split_seconds is not None else look_at)
         try:
             summary = process_library([root], collection=collection, only=[uri], on_event=report, settings=settings, deployed=deployed)
         except RollcallError as error:
@@ -92,10 +93,18 @@ def watch_run() -> Any:
     settings = load_settings()
     plan = make_plan(settings)
     api = PrefectApi(server_url(settings), prefect_key(settings))
+    lines = []
     with open_adapters(settings) as adapters:
-        scans = [scan(place, adapters, plan, api) for place in settings.watch.places]
-    lines = [one.sentence() for one in scans] or ["no place is watched: setting watch.places"]
-    create_markdown_artifact(key="watched-places", markdown="\n".join(f"- {line}" for line in lines), description="In the places, not indexed")
+        for place in settings.watch.places:
+            try:
+                lines.append(scan(place, adapters, plan, api).sentence())
+            except NotFound as error:  # the other places are looked at all the same
+                lines.append(f"{place.root}: {error}")
+    create_markdown_artifact(
+        key="watched-places",
+        markdown="\n".join(f"- {line}" for line in lines) or "No place is watched: setting watch.places.",
+        description="What lies in the watched places and is not indexed",
+    )
     return Completed(message="; ".join(lines)[:1000])
 
 

@@ -18,15 +18,22 @@ from tasks.score import SCORE
 from tasks.stage import Job
 from tasks.stitch import STITCH
 
-Warm = Callable[[Job, MediaInfo, list[range]], None]
+LookAt = Callable[[Job, MediaInfo, list[range]], list[Look]]
 
 
-def process_asset(job: Job, warm: Warm | None = None) -> Analysis:
+def look_at(job: Job, info: MediaInfo, spans: list[range]) -> list[Look]:
+    """Return what was seen in some spans, which run side by side as far as there are decoding children."""
+    if not spans:
+        return []
+    return job.together(*(lambda marks=marks: job.make(LOOK, info, span=span_name(marks)) for marks in spans), width=job.adapters.settings.workers)
+
+
+def process_asset(job: Job, look: LookAt = look_at) -> Analysis:
     """Return what is known of an asset, after it has been published to the library.
 
     Args:
         job: the asset in work.
-        warm: told of all spans before they are looked at; leaves in the store what others can do of them (flows.split).
+        look: looks at the spans of its picture, in their order; flows.split has others help.
 
     Raises:
         RollcallError: a stage failed for good; what earlier stages made stays in the store.
@@ -34,7 +41,7 @@ def process_asset(job: Job, warm: Warm | None = None) -> Analysis:
     """
     info = job.make(PROBE)
     picture, sound = job.together(
-        lambda: job.make(STITCH, lambda: _look(job, info, warm), info),
+        lambda: job.make(STITCH, lambda: look(job, info, spans_of_marks(info, job.plan.span_marks)), info),
         lambda: job.make(LISTEN, info),
     )
     scores = job.make(SCORE, picture, sound)
@@ -44,13 +51,3 @@ def process_asset(job: Job, warm: Warm | None = None) -> Analysis:
     analysis = gather(info, picture, sound, scores, embeddings, people, spoken, job.plan.model_names(), job.plan.options)
     job.make(PUBLISH, analysis)
     return analysis
-
-
-def _look(job: Job, info: MediaInfo, warm: Warm | None) -> list[Look]:
-    """Return what was seen in every span; spans run side by side as far as there are decoding children."""
-    spans = spans_of_marks(info, job.plan.span_marks)
-    if not spans:
-        return []
-    if warm is not None:
-        warm(job, info, spans)
-    return job.together(*(lambda marks=marks: job.make(LOOK, info, span=span_name(marks)) for marks in spans), width=job.adapters.settings.workers)

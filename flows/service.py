@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from asd_core.errors import RequestError, Unavailable
 from flows.walk import pick
 from infra import orchestrate
 from infra.catalog import assets
+from infra.places import below
 from infra.prefect_api import FlowRun, PrefectApi
 from infra.settings import Settings, child_environment
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Queue = Literal["live", "backfill"]
 POOLS = ("cpu", "gpu")
 QUEUES: dict[Queue, int] = {"live": 1, "backfill": 2}  # with their priorities: 1 goes first
+PATIENCE = 5  # looks of two seconds at a server that has much to do
 ASSET_FLOW, SPAN_FLOW, WATCH_FLOW = "process-asset", "look-span", "watch"
 
 
@@ -45,7 +46,7 @@ def server_url(settings: Settings) -> str:
         if status is None or not status["running"]:
             raise Unavailable("no Prefect server is up: `rollcall up --service` starts one, or set ROLLCALL_PREFECT_API_URL")
         url = str(status["info"]["url"])
-    if not orchestrate.healthy(url):
+    if not any(orchestrate.healthy(url) for _ in range(PATIENCE)):
         raise Unavailable(f"no Prefect API answers at {url}")
     return url
 
@@ -81,7 +82,7 @@ def place_of(places: tuple[Place, ...], uri: str) -> Place:
     Raises:
         RequestError: it lies in none.
     """
-    holding = [place for place in places if uri == place.root or uri.startswith(f"{place.root.rstrip('/')}/")]
+    holding = [place for place in places if uri == place.root or uri.startswith(below(place.root))]
     if not holding:
         raise RequestError(f"{uri} lies in no place that is watched (setting watch.places)")
     return max(holding, key=lambda place: len(place.root))
@@ -102,7 +103,7 @@ def submit_asset(
 
 def note_gone(adapters: Adapters, place: Place, uri: str) -> bool:
     """Note that nothing lies at a place any more, where that is so; return whether it is. Nothing is deleted from the library."""
-    if pick([Path(place.root)], [uri]):
+    if pick([place.root], [uri], adapters.places):
         return False
     with adapters.catalog.transaction() as connection:
         assets.lose_location(connection, uri)

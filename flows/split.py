@@ -7,23 +7,24 @@ other part that nobody has begun by then or whose run failed: a single worker ne
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
+import math
 from typing import TYPE_CHECKING
 
 from asd_core.errors import RollcallError
+from flows.process_asset import look_at
 from flows.service import SPAN_FLOW, pool_of
 from flows.walk import pick
 from infra.catalog import assets
 from infra.prefect_api import WAITING, FlowRun, PrefectApi
 from infra.wiring import open_adapters
-from tasks.look import LOOK, span_name
+from tasks.look import span_name
 from tasks.plan import make_plan
 from tasks.probe import PROBE
 from tasks.runner import Reporting
 from tasks.stage import Asset, Job
 
 if TYPE_CHECKING:
-    from asd_core.records import MediaInfo
+    from asd_core.records import Look, MediaInfo
     from infra.settings import Settings
 
 LONGEST_WAIT = 24 * 3600.0  # seconds for a part that another worker has begun
@@ -42,18 +43,18 @@ class Split:
     def __init__(self, api: PrefectApi, settings: Settings, uri: str, root: str) -> None:
         self._api, self._settings, self._uri, self._root = api, settings, uri, root
 
-    def look(self, job: Job, info: MediaInfo, spans: list[range]) -> None:
-        """Look at all spans of an asset, together with whoever comes; afterwards they are in the store."""
-        longest = self._settings.split_seconds
-        count = min(len(spans), -(-int(info.duration) // longest)) if longest else 1
-        if count < 2:
-            return
+    def look(self, job: Job, info: MediaInfo, spans: list[range]) -> list[Look]:
+        """Return what was seen in all spans of an asset, looked at together with whoever comes."""
+        longest = self._settings.split_seconds or info.duration
+        count = max(1, min(len(spans), math.ceil(info.duration / max(longest, 1.0))))
         parts = [spans[len(spans) * n // count : len(spans) * (n + 1) // count] for n in range(count)]
-        runs = [self._submit(job, part, n) for n, part in enumerate(parts) if n]
-        _make(job, info, parts[0])
+        runs = [self._submit(job, part, n) for n, part in enumerate(parts[1:], start=2)]
+        seen = look_at(job, info, parts[0])
         for part, run in zip(parts[1:], runs, strict=True):
-            if run is None or not self._is_made_elsewhere(job, run):
-                _make(job, info, part)
+            if run is not None:
+                self._wait(job, run)
+            seen += look_at(job, info, part)  # found in the store, or made here after all
+        return seen
 
     def _submit(self, job: Job, part: list[range], number: int) -> FlowRun | None:
         """Ask for a part to be looked at; None where nobody can be asked."""
@@ -61,21 +62,17 @@ class Split:
         parameters = {"uri": self._uri, "root": self._root, "sha256": job.asset.sha256, "spans": names}
         with contextlib.suppress(RollcallError):
             key = f"{job.asset.sha256}:{names[0]}:{names[-1]}:{job.plan.models['detector'].key[:12]}"
-            return self._api.submit(
-                f"{SPAN_FLOW}/{pool_of(self._settings)}", parameters, key=key, name=f"{job.asset.name} part {number + 1}", again=True
-            )
+            return self._api.submit(f"{SPAN_FLOW}/{pool_of(self._settings)}", parameters, key=key, name=f"{job.asset.name} part {number}", again=True)
         return None
 
-    def _is_made_elsewhere(self, job: Job, run: FlowRun) -> bool:
-        """Wait for a part that somebody has begun; take back one that nobody has. Return whether it was made."""
+    def _wait(self, job: Job, run: FlowRun) -> None:
+        """Wait for a part that somebody has begun; take back one that nobody has."""
         with contextlib.suppress(RollcallError):
             if self._api.run(run.id).state in WAITING:
-                self._api.set_state(run.id, "CANCELLED", "the worker of the asset was quicker", force=True)
-                return False
-            ended = self._api.wait(run.id, seconds=LONGEST_WAIT, stopped=job.stop.is_set)
-            job.check_stopped()
-            return ended.state == "COMPLETED"
-        return False
+                self._api.set_state(run.id, "CANCELLED", "who works on the asset was quicker", force=True)
+            else:
+                self._api.wait(run.id, seconds=LONGEST_WAIT, stopped=job.stop.is_set)
+        job.check_stopped()
 
 
 def look_at_spans(settings: Settings, *, uri: str, root: str, sha256: str, spans: list[str]) -> int:
@@ -87,17 +84,15 @@ def look_at_spans(settings: Settings, *, uri: str, root: str, sha256: str, spans
     with open_adapters(settings, preload=("tasks.probe", "tasks.look")) as adapters:
         with adapters.catalog.reading() as connection:
             place = assets.locations(connection, [uri]).get(uri)
-        for one in pick([Path(root)], [uri]):
+        for one in pick([root], [uri], adapters.places):
             if place is not None and place.sha256 == sha256 and place.version == one.version:
-                job = Job(Asset(sha256, one.name, one.path, one.version), plan, adapters, Reporting())
-                _make(job, job.make(PROBE), [_marks(span) for span in spans])
+                job = Job(Asset(sha256, one.name, one.uri, one.version, one.size), plan, adapters, Reporting())
+                try:
+                    look_at(job, job.make(PROBE), [_marks(span) for span in spans])
+                finally:
+                    job.close()
                 return len(spans)
     return 0
-
-
-def _make(job: Job, info: MediaInfo, spans: list[range]) -> None:
-    """Look at spans, side by side as far as there are decoding children."""
-    job.together(*(lambda marks=marks: job.make(LOOK, info, span=span_name(marks)) for marks in spans), width=job.adapters.settings.workers)
 
 
 def _marks(span: str) -> range:

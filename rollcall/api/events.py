@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse
 
 from asd_core.errors import RequestError, RollcallError
 from flows.service import note_gone, open_api, place_of, submit_asset
+from infra.places import below
 
 if TYPE_CHECKING:
     from infra.wiring import Adapters
@@ -118,7 +119,7 @@ def _answer(adapters: Adapters, events: list[ObjectEvent]) -> Response:
             if event.removed:
                 told["gone" if note_gone(adapters, place, event.uri) else "known"].append(event.uri)
                 continue
-            name = event.uri.removeprefix(place.root.rstrip("/") + "/")
+            name = event.uri.removeprefix(below(place.root))
             run = submit_asset(open_api(settings), settings, uri=event.uri, version=event.version, name=name, place=place, queue="live")
             told["started" if run.created else "known"].append({"uri": event.uri, "run": run.id})
     except RollcallError as error:  # the S3 service keeps the event and tells it again

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rollcall.cli import analyse, backup, corrections, doctor, export, index, ingest, looks, models, search, service, services
+from rollcall.cli import analyse, backup, corrections, doctor, export, index, ingest, looks, models, retry, search, service, services
 from rollcall.cli.show import complain
 
 INTERRUPTED = 130
@@ -53,7 +53,7 @@ def _options(
     _debug = debug
 
 
-for group in (analyse, ingest, looks, search, corrections, export, models, index, doctor, backup, services, service):
+for group in (analyse, ingest, retry, looks, search, corrections, export, models, index, doctor, backup, services, service):
     group.add_commands(app)
 
 

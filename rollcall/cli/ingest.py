@@ -1,21 +1,20 @@
-"""`rollcall ingest`, `retry` and `demo`: files become part of the library."""
+"""`rollcall ingest` and `demo`: files become part of the library."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rollcall.cli.opening import open_adapters, open_library
+from rollcall.cli.opening import open_library
 from rollcall.cli.show import complain, err, note, person_words, plain, reason_words, show_json, show_line, show_table
 from rollcall.shown import clock
 
 if TYPE_CHECKING:
     from flows.process_library import Summary
-    from infra.catalog.rows import AssetRow
     from tasks.stage import Event
 
 SOME_FAILED = 3
@@ -27,7 +26,6 @@ Direct = Annotated[bool, typer.Option("--direct", help="Run the same stages in t
 def add_commands(app: typer.Typer) -> None:
     """Add the commands that fill the library."""
     app.command("ingest")(ingest)
-    app.command("retry")(retry)
     app.command("demo")(demo)
 
 
@@ -72,38 +70,6 @@ def _submitted(paths: Sequence[str], collection: str, hear: Callable[[Event], No
     if not open_api(settings).online_workers(pool_of(settings)):
         note(f"No worker of the pool {pool_of(settings)} is there yet: start one with `rollcall worker`")
     return ingest_by_service([as_uri(path) for path in paths], collection=collection, settings=settings, on_event=hear)
-
-
-def retry(
-    assets: Annotated[list[str] | None, typer.Argument(metavar="ASSET…", help="Else all that failed or were set aside.")] = None,
-    workers: Workers = None,
-    direct: Direct = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
-) -> None:
-    """Try again what failed or was set aside: after a file was repaired, or a new version came.
-
-    Example:  rollcall retry broken.mp4
-    """
-    from flows.process_library import Summary, process_library
-
-    chosen = _released(assets or [])
-    if not chosen:
-        note("Nothing has failed.")
-    summaries = []
-    for collection, rows in sorted(chosen.items()):
-        uris = {str(row.uri) for row in rows}
-        roots = sorted({_root(row) for row in rows})
-        with shown_events() as hear:
-            summaries.append(process_library(roots, collection=collection, workers=workers, direct=direct, only=uris, on_event=hear))
-    whole = Summary(
-        results=tuple(result for summary in summaries for result in summary.results),
-        ignored=0,
-        seconds=sum(summary.seconds for summary in summaries),
-        terms=summaries[0].terms if summaries else (),
-    )
-    show_summary(whole, as_json=as_json)
-    if whole.failed:
-        raise typer.Exit(SOME_FAILED)
 
 
 def demo(
@@ -303,33 +269,3 @@ def _show_marks(programmes: Sequence[tuple[str, object]]) -> bool:
     if not marks.passed:
         complain("the demo is not told as it should be (at least 90 % of the edges, and exactly its persons)")
     return marks.passed
-
-
-# ---- retry -------------------------------------------------------------------------------------------------------------------
-
-
-def _released(names: Collection[str]) -> dict[str, list[AssetRow]]:
-    """Let failed and quarantined assets be tried again; return them by collection. Those whose file is gone are named and left."""
-    from infra.catalog import assets, lookups
-
-    chosen: dict[str, list[AssetRow]] = {}
-    with open_adapters() as adapters, adapters.catalog.transaction() as connection:
-        if names:
-            rows = [lookups.find_asset(connection, name) for name in names]
-        else:
-            rows = [row for state in ("failed", "quarantined") for row in lookups.list_assets(connection, state=state)]
-        for row in rows:
-            if row.state not in {"failed", "quarantined"}:
-                note(f"{row.name} is {row.state}: nothing to try again")
-            elif row.uri is None or adapters.places.stat(row.uri) is None:
-                note(f"{row.name}: its file is gone{f': {row.uri}' if row.uri else ''}")
-            else:
-                assets.release(connection, sha256=row.sha256)
-                chosen.setdefault(row.collection or "library", []).append(row)
-    return chosen
-
-
-def _root(row: AssetRow) -> str:
-    """Return the folder below which the asset's name is a path, so that it keeps its name; the file itself where it is none."""
-    uri = str(row.uri)
-    return uri.removesuffix(row.name) if uri.endswith(f"/{row.name}") else uri

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rollcall.cli.show import note, show_json, show_line
+from rollcall.cli.ingest import show_summary, shown_events
+from rollcall.cli.show import complain, note, show_json, show_line
 
 if TYPE_CHECKING:
-    from flows.watch import Scan
     from infra.settings import Settings
 
 Pool = Literal["cpu", "gpu"]
@@ -76,11 +75,7 @@ def watch(
     if not settings.watch.places:
         raise RequestError("no place is watched: set watch.places in rollcall.toml")
     while True:
-        for one in _scans(settings) if submit else _ingested(settings):
-            if as_json:
-                show_json(_as_json(one))
-            else:
-                show_line(one.sentence())
+        _scan_all(settings, as_json=as_json) if submit else _ingest_all(settings, as_json=as_json)
         if once:
             return
         _wait_for_next(settings.watch.cron)
@@ -93,8 +88,9 @@ def _hold_back(settings: Settings, *, paused: bool) -> None:
     show_line("The backfill is held back; new arrivals go on" if paused else "The backfill goes on")
 
 
-def _scans(settings: Settings) -> list[Scan]:
+def _scan_all(settings: Settings, *, as_json: bool) -> None:
     """Hand on what is new to the service."""
+    from asd_core.errors import NotFound
     from flows.service import open_api
     from flows.watch import scan
     from infra.wiring import open_adapters
@@ -102,38 +98,32 @@ def _scans(settings: Settings) -> list[Scan]:
 
     plan, api = make_plan(settings), open_api(settings)
     with open_adapters(settings) as adapters:
-        return [scan(place, adapters, plan, api) for place in settings.watch.places]
+        for place in settings.watch.places:
+            try:
+                one = scan(place, adapters, plan, api)
+            except NotFound as error:
+                complain(str(error))
+                continue
+            if as_json:
+                counts = {kind: len(files) for kind, files in one.found.items()}
+                show_json({"root": one.root, "collection": one.collection, **counts, "submitted": one.submitted, "seconds_left": one.seconds_left})
+            else:
+                show_line(one.sentence())
 
 
-def _ingested(settings: Settings) -> list[Scan]:
+def _ingest_all(settings: Settings, *, as_json: bool) -> None:
     """Take in what is new, in this process."""
     from asd_core.errors import NotFound
     from flows.process_library import process_library
-    from flows.watch import Scan
-    from rollcall.cli.ingest import shown_events
 
-    scans = []
     for place in settings.watch.places:
-        with ExitStack() as stack:
-            hear = stack.enter_context(shown_events())
-            try:
+        try:
+            with shown_events() as hear:
                 summary = process_library([place.root], collection=place.collection, on_event=hear, settings=settings)
-            except NotFound as error:
-                note(str(error))
-                scans.append(Scan(place.root, place.collection))
-                continue
-        count = {state: len(summary.of(state)) for state in ("done", "skipped", "failed", "quarantined")}
-        indexed = count["done"] + count["skipped"]
-        scans.append(Scan(place.root, place.collection, indexed=indexed, failed=count["failed"], quarantined=count["quarantined"]))
-    return scans
-
-
-def _as_json(one: Scan) -> dict[str, object]:
-    from dataclasses import asdict
-
-    told = asdict(one)
-    told["submissions"] = [each.id for each in one.submissions]
-    return told
+        except NotFound as error:
+            complain(str(error))
+        else:
+            show_summary(summary, as_json=as_json)
 
 
 def _wait_for_next(cron: str) -> None:
