@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asd_core.errors import ModelMismatch
+from asd_core.errors import ModelError, ModelMismatch
 from infra.catalog import index_log
+from tasks.plan import Plan, make_plan
 
 if TYPE_CHECKING:
     from infra.catalog.connection import Connection
     from infra.vectors import VectorIndex
     from infra.wiring import Adapters
-    from tasks.plan import Plan
 
 SAMPLE = 1_000  # vectors that a quick comparison looks at
 
@@ -84,6 +84,15 @@ def index_state(adapters: Adapters, plan: Plan) -> IndexState:
         held = _catch_up(index, connection, plan)
     known = waiting is not None and position != index_log.START
     return IndexState(held, wanted, count if known else None, waiting or 0, index.is_exact)
+
+
+def snapshot_positions(adapters: Adapters) -> dict[str, int]:
+    """Return by sha256 of the embedder at which entry of the log its newest snapshot stands; nothing where no embedder serves."""
+    try:
+        plan = make_plan(adapters.settings)
+        return {plan.models["embedder"].sha256: _index(adapters, plan).newest_snapshot()[0][0]}
+    except ModelError:
+        return {}
 
 
 def verify_index(adapters: Adapters, plan: Plan, *, quick: bool = False) -> tuple[list[str], int]:

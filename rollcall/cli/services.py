@@ -68,6 +68,7 @@ def application(adapters: Adapters, names: Iterable[str] = ()) -> FastAPI:
     from rollcall.library import Library
     from rollcall.web.app import create_app
     from rollcall.web.proxies import GIGABYTE, Proxies
+    from tasks.index import snapshot_positions
     from tasks.probe import probe_file
 
     settings = adapters.settings
@@ -78,7 +79,8 @@ def application(adapters: Adapters, names: Iterable[str] = ()) -> FastAPI:
         adapters.sandbox.call("rollcall.exports.rendition:write_proxy", str(source), audio_track, str(target), timeout=seconds, on_progress=report)
 
     proxies = Proxies(settings.home / "cache" / "proxies", limit, make)
-    library, telling = Library(adapters.catalog, adapters.artifacts, adapters.places), Telling(adapters.catalog, settings.home)
+    library = Library(adapters.catalog, adapters.artifacts, adapters.places)
+    telling = Telling(adapters.catalog, settings.home, index_positions=lambda: snapshot_positions(adapters))
     app = create_app(library, proxies, telling=telling, hosts=frozenset(name.lower() for name in names))
     app.include_router(events.routes(adapters))
     return app

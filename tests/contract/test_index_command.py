@@ -12,7 +12,7 @@ import pytest
 from infra.catalog import index_log
 from infra.settings import child_environment, load_settings
 from infra.wiring import open_adapters
-from tasks.index import catch_up_index, index_state, open_index, verify_index
+from tasks.index import catch_up_index, index_state, open_index, snapshot_positions, verify_index
 from tasks.plan import make_plan
 from tests.contract.library import add
 
@@ -119,5 +119,6 @@ def test_publishing_writes_a_snapshot_only_when_it_is_worth_it(library, plan, tm
         state = index_state(adapters, plan)
         assert (state.in_step, state.snapshot, state.waiting, state.exact) == (True, 5_004, 0, True)
         assert verify_index(adapters, plan) == ([], 5_004)
+        assert snapshot_positions(adapters) == {model: 5_004}
         with adapters.catalog.reading() as connection:
             assert index_log.index_waiting(connection, model, open_index(adapters, plan).stands_at) == 0
