@@ -7,7 +7,7 @@ LOCK := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-services test-image lint docs lock accuracy search-accuracy variants benchmark-speed benchmark-index train-material train-setup train-smoke train-speaking train-faces train-embedder clean
+.PHONY: help setup run up down test test-services test-image lint docs lock accuracy search-accuracy variants benchmark-speed benchmark-index train-material train-setup train-smoke train-speaking train-faces train-embedder clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -24,6 +24,12 @@ $(VENV)/.ready: requirements/cpu.lock pyproject.toml
 
 run: setup  ## the main job on MEDIA=folder, or on demo programmes made on the spot
 	@$(BIN)/rollcall $(if $(MEDIA),ingest "$(MEDIA)" --show,demo)
+
+up: setup  ## the whole service on this machine: PostgreSQL, Prefect, the pages, a worker, the schedule
+	@$(BIN)/rollcall up --service
+
+down: setup  ## end it
+	@$(BIN)/rollcall down
 
 test: setup  ## all tests that need no GPU, no services and no hours
 	$(BIN)/python -m pytest -q -m "not services"

@@ -66,7 +66,7 @@ class Standing:
     @property
     def settings(self):
         """The settings that the service has."""
-        return load_settings(home=self.home, models=OUR_MODELS, prefect_api_url=self.environment.get("ROLLCALL_PREFECT_API_URL"))
+        return load_settings(home=self.home, models=OUR_MODELS)
 
     @property
     def api(self):
