@@ -3,7 +3,7 @@
 Two towers of depth-wise separable convolutions give an embedding of the face and of the sound; they are joined and judged at each instant by
 itself (static: two fully connected layers) or through two GRUs. Each tower carries an auxiliary judgement of weight 0.4. The paper's faces
 are 128 x 128 at 20 Hz and its sound is a mel spectrogram of the last half second; here both towers see the line's own inputs, 112 x 112 grey
-at 25 Hz and MFCC rows.
+at 25 Hz and MFCC rows. The four networks of the paper are `ava-static`, `ava-gru`, `ava-visual-static` and `ava-visual-gru`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,21 @@ from torch.nn import functional
 
 from training.speaking.network import DIMENSION, Sync
 
-NETWORKS = ("sync", "ava-visual-static", "ava-visual-gru", "ava-static", "ava-gru")
+PAPER = ("ava-visual-static", "ava-visual-gru", "ava-static", "ava-gru")
 AUXILIARY = 0.4
-BASELINE_RATES = (0.0, 0.0, 2e-3)  # it has one phase, and begins from nothing
 STACK = 3  # frames that the visual tower sees at once; the paper finds that two or three suffice before a GRU
+
+
+class Striding(nn.Conv2d):
+    """A depth-wise convolution of stride 2, in float32 whatever is around it: its gradient in bfloat16 takes a CPU six times as long."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width, 3, 2, 1, groups=width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, H / 2, W / 2) of (B, C, H, W)."""
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
 
 
 def tower(channels: int) -> nn.Sequential:
@@ -25,7 +36,8 @@ def tower(channels: int) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Conv2d(channels, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU()]
     width = 32
     for stride in (1, 2, 2, 2, 2, 2):
-        layers += [nn.Conv2d(width, width, 3, stride, 1, groups=width, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        across = Striding(width) if stride == 2 else nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
+        layers += [across, nn.BatchNorm2d(width), nn.ReLU()]
         layers += [nn.Conv2d(width, 64, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
         width = 64
     return nn.Sequential(*layers)
@@ -44,7 +56,9 @@ class Face(nn.Module):
         length = frames.shape[1]
         padded = functional.pad(frames / 255 - 0.5, (0, 0, 0, 0, STACK - 1, 0))
         stacks = torch.stack([padded[:, i : i + length] for i in range(STACK)], 2).flatten(0, 1)
-        return self.embed(self.tower(stacks).mean((2, 3))).unflatten(0, (-1, length))
+        stacks = stacks.contiguous(memory_format=torch.channels_last)
+        seen: Tensor = self.embed(self.tower(stacks).mean((2, 3)))
+        return seen.reshape(-1, length, DIMENSION)
 
 
 class Voice(nn.Module):
@@ -62,7 +76,20 @@ class Voice(nn.Module):
     def forward(self, mfcc: Tensor) -> Tensor:
         """Return the embedding of each instant."""
         rows = functional.pad(self.norm(mfcc.transpose(1, 2)), (48, 0))  # 8 rows for the stride-4 window, 40 for ten instants before
-        return self.embed(self.tower(rows).transpose(1, 2))
+        heard: Tensor = self.embed(self.tower(rows).transpose(1, 2))
+        return heard
+
+
+class Recurrent(nn.GRU):
+    """Two GRUs of 100, one on the other."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, 100, num_layers=2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """Return (B, T, 100), the outputs of all instants."""
+        outputs: Tensor = super().forward(x)[0]
+        return outputs
 
 
 class Judgement(nn.Module):
@@ -72,15 +99,14 @@ class Judgement(nn.Module):
         super().__init__()
         self._sees_only = sees_only
         width = DIMENSION if sees_only else 2 * DIMENSION
-        self.recurrent = nn.GRU(width, 100, num_layers=2, batch_first=True) if recurrent else None
-        self.joined = None if recurrent else nn.Sequential(nn.Linear(width, DIMENSION), nn.ReLU())
+        self.joined = Recurrent(width) if recurrent else nn.Sequential(nn.Linear(width, DIMENSION), nn.ReLU())
         self.logit = nn.Linear(100 if recurrent else DIMENSION, 1)
 
     def forward(self, audio: Tensor, visual: Tensor) -> Tensor:
         """Return the (B, T) logits."""
         x = torch.relu(visual if self._sees_only else torch.cat([visual, audio], 2))
-        x = self.recurrent(x)[0] if self.recurrent is not None else self.joined(x)
-        return self.logit(x).squeeze(2)
+        logits: Tensor = self.logit(self.joined(x))
+        return logits.squeeze(2)
 
 
 class TwoTowers(nn.Module):
@@ -109,7 +135,28 @@ class TwoTowers(nn.Module):
         }
 
 
-def build(network: str) -> nn.Module:
+class Lips(nn.Module):
+    """The face's auxiliary judgement under the interface of a joint one."""
+
+    def __init__(self, lips: nn.Linear) -> None:
+        super().__init__()
+        self._lips = lips
+
+    def forward(self, audio: Tensor, visual: Tensor) -> Tensor:
+        """Return the (B, T) logits; the sound is not heard."""
+        logits: Tensor = self._lips(visual)
+        return logits.squeeze(2).expand(len(audio), -1)
+
+
+class FaceAlone(nn.Module):
+    """Trained towers judged by the face's auxiliary layer: what the frames of one instant tell without any sound."""
+
+    def __init__(self, towers: TwoTowers) -> None:
+        super().__init__()
+        self.visual, self.audio, self.detector = towers.visual, towers.audio, Lips(towers.lips)
+
+
+def build(network: str) -> Sync | TwoTowers:
     """Return a network by the name that the command line knows it by.
 
     Raises:
@@ -117,6 +164,6 @@ def build(network: str) -> nn.Module:
     """
     if network == "sync":
         return Sync()
-    if network not in NETWORKS:
-        raise ValueError(f"no network {network!r}; there are {', '.join(NETWORKS)}")
+    if network not in PAPER:
+        raise ValueError(f"no network {network!r}; there are {', '.join(('sync', *PAPER))}")
     return TwoTowers(recurrent=network.endswith("gru"), sees_only="visual" in network)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.run import OUT, Average, Run, schedule, single_thread
-from training.speaking.baseline import build
+from training.run import OUT, Average, Run, hold_memory, laid_out, schedule, single_thread
+from training.speaking.baseline import TwoTowers, build
 from training.speaking.batches import Batch, Batches
 from training.speaking.data import PORTRAITS, TRACKS, Clips
 from training.speaking.evaluate import Bench, in_torch
@@ -30,6 +31,8 @@ SMOOTHING = 0.02
 ROWS_LOGGED = 25  # steps between two lines of the log
 CHECK_SECONDS = 240
 IMITATION_ERROR = 0.3  # of a feature's spread: how far off the encoder's features may be for the head
+
+BASELINE_STEPS, BASELINE_INSTANTS, BASELINE_LENGTHS = 700, 300, (50, 75, 100)  # what two CPU cores do in a quarter of an hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,11 @@ class Recipe:
     def faces(self, phase: int, length: int) -> int:
         """Return how many faces of `length` instants make a step."""
         return max(2, self.instants[phase] // length)
+
+
+def paper_recipe(network: str, steps: int, instants: int = BASELINE_INSTANTS, lengths: tuple[int, ...] = BASELINE_LENGTHS) -> Recipe:
+    """Return the recipe of a network of the AVA paper: one phase, from nothing, on the faces and sounds that ours learns from."""
+    return Recipe(network=network, steps=(0, 0, steps), instants=(0, 0, instants), lengths=lengths, rates=(0.0, 0.0, 2e-3))
 
 
 class Phase:
@@ -100,13 +108,14 @@ def train(recipe: Recipe, folder: Path, tracks: Path = TRACKS, portraits: Path =
         start: a checkpoint whose weights to begin from.
     """
     rng = single_thread(recipe.seed)
+    hold_memory()
     run = Run(folder, asdict(recipe), recipe.seed)
     batches = Batches(rng, recipe.portraits, recipe.lifeless, recipe.untouched, tracks, portraits)
     bench = Bench(Clips(tracks), limit=150, every=2)
     network = build(recipe.network)
     if start is not None:
         network.load_state_dict(fitting(torch.load(start, weights_only=True)["network"], network.state_dict()), strict=False)
-    network.visual.to(memory_format=torch.channels_last)
+    laid_out(network.visual, torch.channels_last)
     network.train()
     if isinstance(network, Sync):
         learn_head(run, recipe, network, batches, rng)
@@ -135,7 +144,7 @@ def learn_encoder(run: Run, recipe: Recipe, network: Sync, batches: Batches) -> 
     run.save(phase.step, network=network.state_dict(), mean=network.state_dict())
 
 
-def learn_together(run: Run, recipe: Recipe, network: nn.Module, batches: Batches, bench: Bench, rng: np.random.Generator) -> None:
+def learn_together(run: Run, recipe: Recipe, network: Sync | TwoTowers, batches: Batches, bench: Bench, rng: np.random.Generator) -> None:
     """Let all parts learn from faces with their sounds; held-out people are looked at now and then, for the log alone."""
     phase, mean = Phase(run, recipe, 2, network), Average(network, decay=0.99)
     saved = run.seconds
@@ -171,7 +180,7 @@ def settle(network: nn.Module) -> None:
                 module.eval()
 
 
-def load(checkpoint: Path, network: str = "sync") -> nn.Module:
+def load(checkpoint: Path, network: str = "sync") -> Sync | TwoTowers:
     """Return a network with a run's mean weights, ready to judge."""
     module = build(network)
     module.load_state_dict(torch.load(checkpoint, weights_only=True)["mean"])
@@ -199,7 +208,7 @@ def judgements(network: Sync, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
     }
 
 
-def grouped(module: nn.Module, decay: float) -> list[dict]:
+def grouped(module: nn.Module, decay: float) -> list[dict[str, Any]]:
     """Return a module's weights for the optimiser; biases and norms are not pulled to zero."""
     matrices = [weight for weight in module.parameters() if weight.ndim > 1]
     rest = [weight for weight in module.parameters() if weight.ndim <= 1]

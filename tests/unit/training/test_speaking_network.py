@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: make train-setup")
 
 from asd_core.speech.score import ENCODER_REACH  # noqa: E402
-from training.speaking.baseline import NETWORKS, TwoTowers, build  # noqa: E402
+from training.speaking.baseline import PAPER, FaceAlone, TwoTowers, build  # noqa: E402
 from training.speaking.export import LARGEST_DIFFERENCE, export_sync  # noqa: E402
 from training.speaking.network import Agreement, Sync, mean_around, shift, shift_exported  # noqa: E402
 
@@ -88,7 +88,7 @@ def test_a_mean_at_the_end_is_of_what_is_there():
     assert mean_around(x, 51)[0, 0].tolist() == pytest.approx([2.0] * 5)
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "sync"])
+@pytest.mark.parametrize("name", PAPER)
 def test_the_baseline_takes_the_same_inputs_and_judges_each_tower(name):
     network = build(name)
     assert isinstance(network, TwoTowers)
@@ -100,6 +100,16 @@ def test_the_baseline_takes_the_same_inputs_and_judges_each_tower(name):
     assert features.shape == network.visual(torch.zeros(2, 10, 112, 112)).shape == (2, 10, 128)
     if "visual" in name:
         torch.testing.assert_close(network.detector(features, features), network.detector(features * 0, features))
+
+
+def test_the_face_alone_is_judged_without_the_sound():
+    torch.manual_seed(2)
+    alone = FaceAlone(build("ava-gru").eval())
+    with torch.no_grad():
+        seen = alone.visual(torch.rand(1, 6, 112, 112) * 255)
+        heard = [alone.detector(alone.audio(torch.randn(1, 24, 13)), seen) for _ in range(2)]
+    torch.testing.assert_close(*heard)
+    assert heard[0].shape == (1, 6)
 
 
 def test_an_unknown_network_is_refused():
