@@ -84,6 +84,7 @@ train-smoke: train-material train-setup  ## each role's recipe on a tiny subset:
 	$(BIN)/python -m training.speaking smoke
 	$(BIN)/python -m training.faces smoke
 	$(BIN)/python -m training.embedder smoke
+	$(BIN)/python -m training.voice smoke
 
 train-speaking: train-material train-setup  ## the whole recipe of rollcall-sync, hours: data, network, ONNX, held-out people
 	for step in prepare train export evaluate; do $(BIN)/python -m training.speaking $$step || exit 1; done
