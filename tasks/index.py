@@ -80,7 +80,7 @@ def index_state(adapters: Adapters, plan: Plan) -> IndexState:
     position, count = index.newest_snapshot()
     with adapters.catalog.reading() as connection:
         waiting = index_log.index_waiting(connection, model, position)
-        wanted = len(index_log.index_ids(connection, model))
+        wanted = index_log.index_count(connection, model)
         held = _catch_up(index, connection, plan)
     known = waiting is not None and position != index_log.START
     return IndexState(held, wanted, count if known else None, waiting or 0, index.is_exact)

@@ -58,6 +58,12 @@ def index_waiting(connection: Connection, model: str, since: Position) -> int | 
     return int(row[0]) if row is not None else 0
 
 
+def index_count(connection: Connection, model: str) -> int:
+    """Return how many vectors there are."""
+    row = connection.execute(f"SELECT count(*) {_VECTORS}", (model,)).fetchone()
+    return int(row[0]) if row is not None else 0
+
+
 def index_ids(connection: Connection, model: str) -> list[int]:
     """Return the ids of all vectors, sorted."""
     return [row[0] for row in connection.execute(f"SELECT e.id {_VECTORS} ORDER BY e.id", (model,))]

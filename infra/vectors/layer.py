@@ -242,15 +242,17 @@ def _lists_for(count: int) -> int:
 def _learnt(layer: Layer) -> Any:
     """Return empty lists round centres that were learnt from an even sample of bounded size."""
     number = _lists_for(len(layer))
-    lists = faiss.IndexIVFScalarQuantizer(
+    lists: Any = faiss.IndexIVFScalarQuantizer(
         faiss.IndexFlatIP(layer.dimension), layer.dimension, number, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT, False
     )
     lists.cp.spherical, lists.cp.max_points_per_centroid = True, SAMPLE
-    if faiss.get_num_gpus():  # the one place where a GPU serves: docs/decisions/0008. Not run so far for want of one
-        lists.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(layer.dimension))
+    # The one place where a GPU serves: docs/decisions/0008. Not run so far for want of one.
+    gpus = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(layer.dimension)) if faiss.get_num_gpus() else None
+    lists.clustering_index = gpus  # FAISS does not own it: the name keeps it alive
     rows = _rows(layer._exact)
     places = np.sort(np.random.default_rng(0).permutation(len(layer))[: number * SAMPLE])
     lists.train(rows[places])
+    lists.clustering_index = None
     return lists
 
 

@@ -297,6 +297,7 @@ class TestLookups:
             stands, added = changes.stands_at, list(changes.added)
             assert (changes.whole, len(added), changes.removed) == (True, 5, [])
             assert [ident for ident, _ in added] == index_log.index_ids(connection, EMBEDDER)
+            assert index_log.index_count(connection, EMBEDDER) == 5
             assert index_log.index_end(connection, EMBEDDER) == stands
             nothing = index_log.index_changes(connection, EMBEDDER, stands)
             assert (nothing.stands_at, nothing.whole, list(nothing.added), nothing.removed) == (stands, False, [], [])
