@@ -167,6 +167,7 @@ class _Run:
         self._pending: list[tuple[Found, str | None]] = []  # with the hash, where the bytes are known
         self._claimed: dict[str, Found] = {}
         self._unchanged: list[str] = []
+        self._kept: frozenset[str] = frozenset()  # analyses that were in the store when the run began
         self._run_id: int | None = None
         self._server_lost: Callable[[], bool] = lambda: False
 
@@ -180,6 +181,8 @@ class _Run:
         """Set apart what is as it was at its last visit and needs nothing."""
         with self._adapters.catalog.reading() as connection:
             known = assets.locations(connection, [one.uri for one in files if one.nameable])
+        done = (place.analysis_key for place in known.values() if place.state == "done" and place.plan_digest == self._digest)
+        self._kept = self._adapters.artifacts.present(key for key in done if key is not None)
         for one in files:
             if not one.nameable:
                 reason = "its name is not UTF-8: rename it" if not is_text(one.uri) else "its name is no path: rename it"
@@ -206,7 +209,8 @@ class _Run:
 
     def _is_kept(self, place: assets.Location) -> bool:
         """Say whether the analysis of a published asset is still in the store."""
-        return place.analysis_key is not None and self._adapters.artifacts.has(place.analysis_key)
+        key = place.analysis_key
+        return key is not None and (key in self._kept or self._adapters.artifacts.has(key))
 
     def _end(self, result: AssetResult) -> None:
         self.results.append(result)
@@ -431,9 +435,7 @@ class _Run:
                     plan_digest=self._digest,
                 )  # fmt: skip
             elif result.sha256 is not None:
-                assets.set_state(
-                    connection, result.sha256, "failed", reason=result.reason, retryable=result.retryable, plan_digest=self._digest
-                )
+                assets.set_state(connection, result.sha256, "failed", reason=result.reason, retryable=result.retryable, plan_digest=self._digest)
         return result
 
 

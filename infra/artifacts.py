@@ -6,7 +6,8 @@ An artifact carries its own checksum (infra.codec); one that is missing or damag
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from asd_core.errors import ArtifactDamaged, RequestError
@@ -14,6 +15,7 @@ from infra.codec import decode, encode
 
 T = TypeVar("T")
 FOLDER = "artifacts"
+ASKED_AT_ONCE = 16
 
 
 class _Stat(Protocol):
@@ -49,6 +51,11 @@ class ArtifactStore:
     def has(self, key: str) -> bool:
         """Say whether something is stored under a key; `load` says whether it is whole."""
         return self._objects.stat(self.object_key(key)) is not None
+
+    def present(self, keys: Iterable[str]) -> frozenset[str]:
+        """Return those of the keys under which something is stored; many are asked for at a time, since a bucket takes milliseconds for each."""
+        with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="present") as pool:
+            return frozenset(key for key, there in pool.map(lambda key: (key, self.has(key)), keys) if there)
 
     def size(self, key: str) -> int | None:
         """Return the stored bytes, None where there is nothing."""

@@ -192,3 +192,12 @@ class TestStore:
     def test_keys_are_digits(self, store, key):
         with pytest.raises(RequestError):
             store.save(key, Span(0, 1))
+
+
+def test_those_that_are_there(tmp_path):
+    store = ArtifactStore(FolderStore(tmp_path))
+    keys = [f"{n:02x}" * 32 for n in range(60)]
+    for key in keys[::3]:
+        store.save(key, np.zeros(3, np.float32))
+    assert store.present(keys) == set(keys[::3])
+    assert store.present([]) == set()

@@ -1,0 +1,58 @@
+"""A second ingest of an unchanged library of 200 assets, services warm: location, size and version remember the hash."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infra.settings import child_environment, load_settings
+from infra.wiring import open_catalog
+from tests.material import OUR_MODELS
+
+pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(900)]
+ASSETS = 200
+LIMIT_SECONDS = 10.0
+
+
+def _ingest(environment, place):
+    """Return the seconds of one command, and what it said of the assets."""
+    command = [str(Path(sys.executable).with_name("rollcall")), "ingest", str(place), "--direct"]
+    began = time.monotonic()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    return time.monotonic() - began, done.stdout
+
+
+def test_two_hundred_unchanged_assets_take_less_than_ten_seconds(s3_server, bucket, tmp_path):
+    """In a folder and in a bucket; the command from its start to its end, the database up, artifacts where the media are."""
+    client, folder = s3_server.client(), tmp_path / "media"
+    folder.mkdir()
+    rng = np.random.default_rng(7)
+    for number in range(ASSETS):
+        path = folder / f"{number:03d}.wav"
+        with wave.open(str(path), "wb") as out:
+            out.setparams((1, 2, 16000, 0, "NONE", ""))
+            out.writeframes((rng.standard_normal(8000) * 500).astype("<i2").tobytes())
+        os.utime(path, (1e9, 1e9))
+        client.fput_object(bucket_name=bucket, object_name=f"tv/{path.name}", file_path=str(path))
+    models = {f"ROLLCALL_MODELS__{role.upper()}": name for role, name in OUR_MODELS.items()}
+    taken = {}
+    for place, more in ((folder, {}), (f"s3://{bucket}/tv", s3_server.environment(bucket))):
+        home = tmp_path / f"home{len(taken)}"
+        environment = {**child_environment(), "ROLLCALL_HOME": str(home), **models, **more}
+        with open_catalog(load_settings(home=home)):  # the database is warm
+            first, said = _ingest(environment, place)
+            assert f"{ASSETS} done" in said
+            seconds, said = _ingest(environment, place)
+            assert f"{ASSETS} skipped" in said
+        taken[str(place)] = (first, seconds)
+    for place, (first, seconds) in taken.items():
+        print(f"\n{place}: first {first:.1f} s, again {seconds:.2f} s")
+    assert max(seconds for _, seconds in taken.values()) < LIMIT_SECONDS, taken
