@@ -116,7 +116,8 @@ def back_up(catalog: Catalog, objects: ObjectStore, target: Path, *, on_progress
 def restore(catalog: Catalog, objects: ObjectStore, source: Path, *, replace: bool = False, on_progress: Progress = ignore_progress) -> Copied:
     """Put the library of a backup in place of an empty one, or, if told to `replace`, of any; bring it to this program's schema.
 
-    Nobody else may use the library meanwhile. What was in the store stays there; vector indexes of the library before must be deleted.
+    Nobody else may use the library meanwhile. What was in the store stays there. A snapshot of an index knows by itself whether it is of the log
+    that was brought back.
 
     Raises:
         RequestError: there is a library here already.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +61,6 @@ def restore(
 
     with open_adapters() as adapters, shown_progress() as report:
         done = bring_back(adapters.catalog, adapters.objects, source.absolute(), replace=replace, on_progress=report)
-        shutil.rmtree(adapters.settings.home / "vectors", ignore_errors=True)  # indexes of the library before; made anew from the database
     if as_json:
         show_json(
             {"made_at": done.manifest.made_at, "assets": done.manifest.assets, "copied": done.copied, "kept": done.kept, "damaged": done.damaged}
