@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from rollcall.cli import reach
 from rollcall.cli.files import media_file
 from rollcall.cli.progress import shown_progress
 from rollcall.cli.show import as_json_list, plain, show_json, show_line
@@ -59,7 +60,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON li
     from infra.settings import load_settings
 
     settings = load_settings()
-    findings = [*_versions(), *_settings(settings), *_disk(settings), *_services(settings), *_models(settings)]
+    findings = [*_versions(), *_settings(settings), *_disk(settings), *(Finding(*said) for said in reach.services(settings)), *_models(settings)]
     findings += [*_index(settings), *_gpu(settings), *_programs()]
     if as_json:
         as_json_list({"about": f.about, "verdict": f.verdict, "words": f.words} for f in findings)
@@ -127,25 +128,6 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     free = shutil.disk_usage(nearest).free
     verdict: Verdict = "wrong" if free < LITTLE_DISK else "ok"
     yield Finding("disk", verdict, f"{free / GIGABYTE:.1f} GiB free; an hour with one face takes about 30 MB, a proxy for the pages about 1 GB")
-
-
-def _services(settings: Settings) -> Iterator[Finding]:
-    from infra import orchestrate, postgres
-
-    for name, given, supervise in (
-        ("postgresql", settings.database_url is not None, postgres.supervisor),
-        ("prefect", settings.prefect_api_url is not None, orchestrate.supervisor),
-    ):
-        if given:
-            yield Finding(name, "ok", "the one that the settings name")
-        elif not settings.home.exists():
-            yield Finding(name, "ok", "embedded; starts when it is needed")
-        else:
-            state = supervise(settings.home).status()
-            words = (
-                f"running, {state['users']} user{'s' if state['users'] != 1 else ''}" if state["running"] else "not running; starts when it is needed"
-            )
-            yield Finding(name, "ok", f"embedded; {words}{', stays (rollcall down ends it)' if state['pinned'] else ''}")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
