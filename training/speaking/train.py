@@ -29,7 +29,7 @@ from training.speaking.sounds import FOREIGN
 RUNS = OUT / "speaking" / "runs"
 SMOOTHING = 0.02
 ROWS_LOGGED = 25  # steps between two lines of the log
-CHECK_SECONDS = 240
+CHECK_SECONDS = 240  # of processor time between two looks at held-out people
 IMITATION_ERROR = 0.3  # of a feature's spread: how far off the encoder's features may be for the head
 
 BASELINE_STEPS, BASELINE_INSTANTS, BASELINE_LENGTHS = 700, 300, (50, 75, 100)  # what two CPU cores do in a quarter of an hour
@@ -147,7 +147,7 @@ def learn_encoder(run: Run, recipe: Recipe, network: Sync, batches: Batches) -> 
 def learn_together(run: Run, recipe: Recipe, network: Sync | TwoTowers, batches: Batches, bench: Bench, rng: np.random.Generator) -> None:
     """Let all parts learn from faces with their sounds; held-out people are looked at now and then, for the log alone."""
     phase, mean = Phase(run, recipe, 2, network), Average(network, decay=0.99)
-    saved = run.seconds
+    saved = time.process_time()
     settle(network)
     while phase.share < 1:
         length = int(rng.choice(recipe.lengths))
@@ -159,11 +159,11 @@ def learn_together(run: Run, recipe: Recipe, network: Sync | TwoTowers, batches:
         else:
             phase.learn(network.losses(batch.crops.float(), batch.mfcc, batch.labels))
         mean.update(network)
-        if run.seconds - saved > CHECK_SECONDS or phase.share >= 1:
+        if time.process_time() - saved > CHECK_SECONDS or phase.share >= 1:
             run.save(phase.step, network=network.state_dict(), mean=mean.module.state_dict())
             run.log(phase.step, **bench.measure(in_torch(mean.module)))
             settle(network)
-            saved = run.seconds
+            saved = time.process_time()
 
 
 def fitting(saved: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
