@@ -52,11 +52,20 @@ CLIENT = {
 
 # Prefect begins its SQLite transactions as readers; one that turns into a writer while another commits fails, the client sleeps for two
 # seconds, and ten flow runs take twenty. As writers from the start they wait their turn, some milliseconds each (measured: 0.2 s a flow run).
+# What they read beside, in a session of its own, must not: pausing a queue would wait for itself.
 BOOT = """
-import runpy, sys
-from prefect.server.database.configurations import AioSqliteConfiguration as Sqlite
-begin = Sqlite.begin_transaction
-Sqlite.begin_transaction = lambda self, session, with_for_update=False: begin(self, session, True)
+import contextlib, runpy, sys
+from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
+@contextlib.asynccontextmanager
+async def begin(self, session, with_for_update=False):
+    async with session.begin() as transaction:
+        token = SQLITE_BEGIN_MODE.set("IMMEDIATE")
+        try:
+            await session.connection()
+        finally:
+            SQLITE_BEGIN_MODE.reset(token)
+        yield transaction
+AioSqliteConfiguration.begin_transaction = begin
 sys.argv[0] = "prefect"
 runpy.run_module("prefect", run_name="__main__")
 """
