@@ -155,10 +155,9 @@ def _copy_artifacts(
 ) -> tuple[dict[str, tuple[int, str]], int]:
     """Copy what the folder lacks; return all that the backup then holds by key, and how many were copied."""
     held = {key: facts for key, facts in before.items() if key in named and _is_there(kept, key, facts[0])}
-    found = list(objects.list(f"{FOLDER}/"))
     copied = 0
-    for number, info in enumerate(found):
-        on_progress("artifacts", number, len(found))
+    for number, info in enumerate(objects.list(f"{FOLDER}/")):  # as it comes: nobody knows how many there are
+        on_progress("artifacts", number, 0)
         key = info.key.rpartition("/")[2]
         if key in before and before[key][0] == info.size and _is_there(kept, key, info.size):
             held[key] = before[key]

@@ -3,13 +3,15 @@
 import psycopg
 import pytest
 
+from infra.artifacts import ArtifactStore
 from infra.backup import back_up, restore
 from infra.catalog.connection import Catalog
 from infra.catalog.snapshot import snapshot
 from infra.objects import FolderStore
 from infra.postgres import embedded_database
-from infra.settings import ensure_home
-from tests.contract.library import add
+from infra.s3 import S3Service
+from infra.settings import S3Settings, ensure_home
+from tests.contract.library import add, sha
 
 pytestmark = pytest.mark.services
 
@@ -39,3 +41,19 @@ def test_from_a_laptop_to_a_server_and_back(postgres_server, tmp_path):
         assert rows(other) == rows(laptop) == rows(server) != before
         for catalog in (laptop, server, other):
             catalog.close()
+
+
+def test_from_a_bucket_to_a_folder_and_into_another_bucket(postgres_server, s3_server, bucket, tmp_path):
+    told = S3Settings(endpoint=s3_server.endpoint, access_key=s3_server.access_key, secret_key=s3_server.secret_key, secure=False)
+    here, there = (S3Service(told).at(f"s3://{bucket}/{name}") for name in ("here", "there"))
+    catalog, other = (Catalog(postgres_server.database(name)) for name in ("from_bucket", "to_bucket"))
+    add(catalog, "a.mp4")
+    ArtifactStore(here).save(sha("analysis of a.mp4"), {"analysis": 1})
+    done = back_up(catalog, here, tmp_path / "backup")
+    assert (done.copied, done.missing) == (1, 0)
+    assert back_up(catalog, here, tmp_path / "backup").copied == 0
+    assert restore(other, there, tmp_path / "backup").copied == 1
+    assert ArtifactStore(there).load(sha("analysis of a.mp4"), dict) == {"analysis": 1}
+    assert rows(other) == rows(catalog)
+    catalog.close()
+    other.close()
