@@ -34,7 +34,7 @@ class Figures:
         stages: by stage and outcome, since the library was made.
         quarantined: files set aside now, by the class of the error.
         index_lag: entries of the index log behind the index's position, by the embedder's sha256; models without a position count from 0.
-        runs: that have begun and not ended, by kind; one that was killed stays here until the next of its kind.
+        runs: that have begun and not ended, by kind; one that was killed stays among them.
         last_done: when the last run of a kind ended well, in seconds since 1970.
         locks: names that somebody works under now (`Catalog.alone`): assets in work on all machines.
         database_bytes: size of the database on disk.
