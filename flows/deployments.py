@@ -10,6 +10,7 @@ Imports Prefect: `infra.orchestrate.prepare` must have been called where its set
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow
@@ -20,7 +21,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from asd_core.errors import NotFound, RollcallError
 from flows.process_asset import look_at
-from flows.process_library import Deployed, process_library
+from flows.process_library import Summary, process_library
 from flows.report import Report
 from flows.service import ASSET_FLOW, POOLS, QUEUES, SPAN_FLOW, WATCH_FLOW, Queue, pool_of, prefect_key, server_url
 from flows.split import Split, look_at_spans
@@ -28,13 +29,14 @@ from flows.watch import run_lock, scan
 from infra import orchestrate
 from infra.prefect_api import PrefectApi
 from infra.settings import load_settings
-from infra.wiring import open_adapters
+from infra.wiring import open_adapters, open_catalog
 from tasks.plan import make_plan
 
 if TYPE_CHECKING:
     from infra.settings import Settings
 
 AGAIN_SECONDS = (5.0, 30.0, 120.0)  # before another try of an asset that failed for what passes
+LONGEST_SCAN = 3600.0  # seconds; stages of an asset have limits of their own, which follow its length
 MODULE = "flows.deployments"
 SCAN = "scan"  # name of the deployment of `watch`
 
@@ -49,27 +51,40 @@ def process_asset_run(uri: str, root: str, collection: str = "library") -> Any:
         collection: of the asset.
     """
     settings = load_settings()
-    run_id = str(get_run_context().flow_run.id)  # type: ignore[union-attr]
     api = PrefectApi(server_url(settings), prefect_key(settings))
-    for delay in (*AGAIN_SECONDS, None):
-        report = Report()
-        deployed = Deployed(run_lock(run_id), Split(api, settings, uri, root).look if settings.split_seconds is not None else look_at)
-        try:
-            summary = process_library([root], collection=collection, only=[uri], on_event=report, settings=settings, deployed=deployed)
-        except RollcallError as error:
-            if delay is None or not error.retryable:
-                return Failed(message=str(error))
-        else:
-            if not summary.results:
-                return Completed(name="Gone", message=f"nothing lies at {uri} any more")
-            (result,) = summary.results
-            create_markdown_artifact(key=f"asset-{(result.sha256 or 'unknown')[:16]}", markdown=report.markdown(result), description=result.name)
-            if result.state in {"done", "skipped"}:
-                return Completed(name="Skipped" if result.state == "skipped" else None, message=result.reason or result.state)
-            if delay is None or not result.retryable:
-                return Failed(name=result.state.capitalize(), message=result.reason)
-        time.sleep(delay)
+    look = Split(api, settings, uri, root).look if settings.split_seconds is not None else look_at
+    with ExitStack() as held:
+        locked = False
+        for delay in (*AGAIN_SECONDS, None):
+            report = Report()
+            try:
+                if not locked:
+                    catalog = held.enter_context(open_catalog(settings))
+                    held.enter_context(catalog.alone(run_lock(str(get_run_context().flow_run.id))))  # type: ignore[union-attr]
+                    locked = True
+                summary = process_library([root], collection=collection, only=[uri], on_event=report, settings=settings, deployed=look)
+            except RollcallError as error:
+                if delay is None or not error.retryable:
+                    return Failed(message=str(error))
+            else:
+                again = any(result.retryable for result in summary.results)
+                if delay is None or not again:
+                    return _ended(uri, summary, report)
+            time.sleep(delay)
     raise AssertionError
+
+
+def _ended(uri: str, summary: Summary, report: Report) -> Any:
+    """Return the state of a run, and leave its report."""
+    if not summary.results:
+        return Completed(name="Gone", message=f"nothing lies at {uri} any more")
+    (result,) = summary.results
+    create_markdown_artifact(key=f"asset-{(result.sha256 or 'unknown')[:16]}", markdown=report.markdown(result), description=result.name)
+    if result.state == "done":
+        return Completed(message="done")
+    if result.state == "skipped":
+        return Completed(name="Skipped", message=result.reason or "there was nothing to do")
+    return Failed(name=result.state.capitalize(), message=result.reason)
 
 
 @flow(name=SPAN_FLOW, persist_result=False, validate_parameters=False)
@@ -87,7 +102,7 @@ def look_span_run(uri: str, root: str, sha256: str, spans: list[str]) -> Any:
     return Completed(message=f"{made} spans")
 
 
-@flow(name=WATCH_FLOW, persist_result=False)
+@flow(name=WATCH_FLOW, persist_result=False, timeout_seconds=LONGEST_SCAN)
 def watch_run() -> Any:
     """Scan all watched places, and submit what is not in the library."""
     settings = load_settings()

@@ -89,18 +89,6 @@ class Summary:
         return tuple(one for one in self.results if one.state in {"failed", "quarantined"} and not one.earlier)
 
 
-@dataclass(frozen=True, slots=True)
-class Deployed:
-    """How a run is told apart that a worker of the service began.
-
-    Its stages are task runs of the flow run that it is called in. `lock`: held as long as it lives, so that its death is seen. `look`: at
-    the spans of a picture.
-    """
-
-    lock: str
-    look: LookAt = look_at
-
-
 def process_library(
     paths: Sequence[Path | str],
     *,
@@ -111,7 +99,7 @@ def process_library(
     only: Collection[str] | None = None,
     on_event: Callable[[Event], None] = ignore_event,
     settings: Settings | None = None,
-    deployed: Deployed | None = None,
+    deployed: LookAt | None = None,
 ) -> Summary:
     """Bring folders, buckets and files into the library, and say what became of each.
 
@@ -124,7 +112,8 @@ def process_library(
         only: uris of the files to try, named by their paths below `paths`; None for all that lies there.
         on_event: hears what happens; called from several threads, one at a time.
         settings: None: read from the environment and the home folder.
-        deployed: called by a worker of the service.
+        deployed: called in a flow run that a worker of the service began: stages are task runs of that very run, and the spans of a picture
+            are looked at in this way. None: a command, whose flow runs are made here.
 
     Raises:
         NotFound: a path is not there, or nothing that lies there may be media.
@@ -156,7 +145,7 @@ class _Run:
     """One call of `process_library`: what is known of its files, and what became of them."""
 
     def __init__(
-        self, adapters: Adapters, plan: Plan, collection: str, on_event: Callable[[Event], None], *, direct: bool, deployed: Deployed | None
+        self, adapters: Adapters, plan: Plan, collection: str, on_event: Callable[[Event], None], *, direct: bool, deployed: LookAt | None
     ) -> None:
         self.results: list[AssetResult] = []
         self._adapters, self._plan, self._collection, self._direct = adapters, plan, collection, direct
@@ -262,8 +251,7 @@ class _Run:
             yield Direct(self._stop)
             return
         if self._deployed is not None:
-            with self._adapters.catalog.alone(self._deployed.lock, waiting=self._check_stopped):
-                yield Reporting()
+            yield Reporting()
             return
         settings = self._adapters.settings
         with contextlib.ExitStack() as stack:
@@ -403,8 +391,7 @@ class _Run:
                 if self._done_meanwhile(one):
                     result = replace(result, state="skipped", reason="another worker has done it")
                 else:
-                    look = self._deployed.look if self._deployed is not None else look_at
-                    runner.flow("process-asset", asset.name, lambda: process_asset(job, look))
+                    runner.flow("process-asset", asset.name, lambda: process_asset(job, self._deployed or look_at))
         except Stopped:
             result = replace(result, state="stopped", reason="the command was stopped")
         except Exception as error:  # noqa: BLE001 -- the asset is the border: neighbours go on

@@ -58,8 +58,8 @@ def turns(service, name):
 
 def test_what_is_told_of_is_searchable_and_twice_is_once(service, films, tmp_path):
     told = put(service, films(SHORT_FILMS[0])[0], "tv/first act.mp4", tmp_path)
-    assert [len(service.tell(told)[1][answer]) for answer in ("started", "known")] == [1, 0]
-    assert [len(service.tell(told)[1][answer]) for answer in ("started", "known")] == [0, 1]
+    first, second = service.tell(told)[1], service.tell(told)[1]
+    assert [len(each[answer]) for each in (first, second) for answer in ("started", "known")] == [1, 0, 0, 1]
     took = wait_until(lambda: turns(service, "first act.mp4"), 120)
     print(f"\nnotification path: searchable {took:.1f} s after the event")
     wait_until(lambda: service.runs()[0].ended, 30)
