@@ -90,6 +90,11 @@ class Places:
         store = self._opened().store(parts.bucket)
         return Copy(lambda check: self._cache.fetch(store, parts.key, version=version, size=size, sha256=sha256, check=check))
 
+    def put(self, url: str, path: Path) -> None:
+        """Store a file as the object `s3://bucket/key`."""
+        parts = S3Url.parse(url)
+        self._opened().store(parts.bucket).put(parts.key, path.read_bytes())
+
     def _opened(self) -> S3Service:
         with self._opening:
             return self._service

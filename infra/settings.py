@@ -251,7 +251,7 @@ class Settings(BaseSettings):
     cache_gigabytes: float = Field(50.0, gt=0, description="artifacts and proxies that can be made again")
     media_cache_gigabytes: float = Field(50.0, gt=0, description="media fetched from buckets, the least recently used of which go first")
     objects_url: str | None = Field(
-        None, pattern=r"^s3://[^/\s]+(/.*)?$", description="`s3://bucket/prefix` for artifacts and exports; unset: in the home folder"
+        None, pattern=r"^s3://[^/\s]+(/.*)?$", description="`s3://bucket/prefix` for artifacts and snapshots of the index; unset: in the home folder"
     )
     s3: S3Settings = S3Settings()
     models: ModelSettings = ModelSettings()

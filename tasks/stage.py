@@ -55,9 +55,9 @@ def is_transient(error: BaseException) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often transient errors are met with another try: once after each delay, in seconds."""
+    """How often transient errors are met with another try: once after each delay, in seconds. Together longer than a service's restart."""
 
-    delays: tuple[float, ...] = (0.5, 2.0, 8.0)
+    delays: tuple[float, ...] = (0.5, 2.0, 8.0, 20.0)
 
 
 @dataclass(frozen=True, slots=True)

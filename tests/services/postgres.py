@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.services.rgw import ENVIRONMENT, free_port
@@ -38,6 +39,7 @@ class PostgresServer:
         self._owner = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
         self._folder = Path(tempfile.mkdtemp(prefix="rollcall-postgres-", dir="/tmp"))  # a place that another user may enter
         self._server: subprocess.Popen[bytes] | None = None
+        self._launcher = ThreadPoolExecutor(1, thread_name_prefix="postgres-server")  # a thread that lives as long as the server (see rgw)
         try:
             self._create()
             self.start()
@@ -66,10 +68,9 @@ class PostgresServer:
         given = [part for name, value in OPTIONS.items() for part in ("-c", f"{name}={value}")]
         data = str(self._folder / "data")
         with (self._folder / "log").open("ab") as log:
-            self._server = subprocess.Popen(
-                [*self._as_owner(), "--pdeathsig", "QUIT", f"{self._programs}/postgres", "-D", data, "-p", str(self.port), "-k", "", *given],
-                env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
-            )  # fmt: skip
+            command = [*self._as_owner(), "--pdeathsig", "QUIT", f"{self._programs}/postgres", "-D", data, "-p", str(self.port), "-k", "", *given]
+            told = {"env": ENVIRONMENT, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True, "cwd": "/"}
+            self._server = self._launcher.submit(subprocess.Popen, command, **told).result()
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -90,6 +91,7 @@ class PostgresServer:
     def close(self) -> None:
         """End the server and forget its databases."""
         self.stop()
+        self._launcher.shutdown()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _create(self) -> None:

@@ -1,6 +1,7 @@
 """A real S3 server for tests: Ceph's gateway over one monitor and one store in memory, all from Debian, on loopback, with signatures checked.
 
-It is up in some ten seconds. Nothing of it outlives the test run: the three processes are told to die with it.
+It is up in some ten seconds. Nothing of it outlives the test run: the three processes are told to die with it. The kernel takes that to mean
+the thread that began them, so one thread begins them all and lives as long as the server: a timer may call `start`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "monmaptool", "setpriv")
@@ -72,6 +74,7 @@ class S3Server:
         self.endpoint = f"127.0.0.1:{self._port}"  # as minio.Minio wants it, plain http
         self._folder = Path(tempfile.mkdtemp(prefix="rollcall-s3-"))
         self._daemons: list[subprocess.Popen[bytes]] = []
+        self._launcher = ThreadPoolExecutor(1, thread_name_prefix="s3-server")
         self._gateway: subprocess.Popen[bytes] | None = None
         try:
             self._create()
@@ -119,6 +122,7 @@ class S3Server:
         for daemon in reversed(self._daemons):
             daemon.kill()
             daemon.wait(STOP_SECONDS)
+        self._launcher.shutdown()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _create(self) -> None:
@@ -145,10 +149,9 @@ class S3Server:
 
     def _launch(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self._folder / f"{program}.log").open("ab") as log:
-            return subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", program, "-c", str(self._folder / "ceph.conf"), *arguments],
-                env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+            command = ["setpriv", "--pdeathsig", "KILL", program, "-c", str(self._folder / "ceph.conf"), *arguments]
+            told = {"env": ENVIRONMENT, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True}
+            return self._launcher.submit(subprocess.Popen, command, **told).result()
 
     def _log(self, program: str) -> str:
         path = self._folder / f"{program}.log"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 from minio.commonconfig import CopySource
@@ -13,8 +16,8 @@ from asd_core.errors import NotFound, RequestError, Unavailable
 from flows import walk as walking
 from flows.process_library import process_library
 from infra.places import Places
-from infra.s3 import S3Store
-from infra.settings import load_settings
+from infra.s3 import S3Service, S3Store
+from infra.settings import child_environment, load_settings
 from infra.wiring import open_adapters
 from tests.flow.libraries import content, differences
 from tests.material import OUR_MODELS, SHORT_FILMS
@@ -223,3 +226,36 @@ def test_pages_and_exports_find_the_file(of_bucket, filled, folder):
         path = library.source(library.asset("launch.mp4")).path()
     assert path.name == "launch.mp4"
     assert path.read_bytes() == (folder / "launch.mp4").read_bytes()
+
+
+def test_an_export_goes_into_a_bucket(of_bucket, filled, s3_server):
+    home, _, _ = of_bucket
+    environment = {**child_environment(), **s3_server.environment("unused"), "ROLLCALL_HOME": str(home)}
+    environment["ROLLCALL_OBJECTS_URL"] = of_bucket[1].objects_url
+    for form, name in (("vtt", "launch.vtt"), ("overlay", "launch.mp4")):
+        command = [str(Path(sys.executable).with_name("rollcall")), "export", "launch.mp4", "--format", form, "-o", f"s3://{filled}/out/{name}"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+        assert done.returncode == 0, done.stderr
+    store = S3Service(s3_settings(s3_server)).at(f"s3://{filled}/out")
+    assert store.get("launch.vtt").startswith(b"WEBVTT")
+    assert store.get("launch.mp4")[4:8] == b"ftyp"
+    assert not list((home / "tmp").glob("export-*"))
+
+
+def test_twenty_seconds_without_the_service_change_nothing(of_folder, s3_server, filled, tmp_path):
+    """Media and artifacts are out of reach for a while in the middle of the work, which waits for them."""
+    store = f"outage-{os.getpid()}"
+    s3_server.client().make_bucket(bucket_name=store)
+    settings = settings_of(tmp_path / "home", s3_server, objects_url=f"s3://{store}")
+    down = threading.Event()
+
+    def stop(event):
+        if event.kind == "stage" and event.stage == "listen" and not down.is_set():
+            down.set()
+            s3_server.stop()
+            threading.Timer(20, s3_server.start).start()
+
+    summary = process_library([f"s3://{filled}/tv"], direct=True, settings=settings, on_event=stop)
+    assert down.is_set()
+    assert {one.state for one in summary.results} == {"done", "skipped", "quarantined"}
+    assert differences(places_apart(content(of_folder[0])), places_apart(content(tmp_path / "home"))) == {}

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import urllib.request
 from datetime import timedelta
@@ -28,7 +29,7 @@ def test_the_s3_server_keeps_objects_over_a_crash(s3_server, bucket):
     client = s3_server.client()
     client.put_object(bucket_name=bucket, object_name="a", data=BytesIO(b"0123456789"), length=10)
     s3_server.stop()
-    s3_server.start()
+    _in_a_thread(s3_server.start)
     link = client.presigned_get_object(bucket_name=bucket, object_name="a", expires=timedelta(seconds=60))
     request = urllib.request.Request(link, headers={"Range": "bytes=2-4"})
     with urllib.request.urlopen(request, timeout=30) as answer:
@@ -45,7 +46,7 @@ def test_postgres_has_trigrams_wants_a_password_and_survives_a_crash(postgres_se
     postgres_server.stop()
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url)
-    postgres_server.start()
+    _in_a_thread(postgres_server.start)
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT b FROM a").fetchone() == (7,)
 
@@ -71,6 +72,14 @@ def test_a_killed_test_run_leaves_no_process(name, s3_server, postgres_server):
     left = _users(folder)
     subprocess.run(["rm", "-rf", folder], check=True)
     assert not left
+
+
+def _in_a_thread(act):
+    """Do something in a thread that ends, as a timer does."""
+    thread = threading.Thread(target=act)
+    thread.start()
+    thread.join()
+    time.sleep(0.5)
 
 
 def _users(folder):
