@@ -65,7 +65,7 @@ def test_every_command_of_the_design_is_there_with_an_example():
 
     names = (
         "analyse ingest assets turns people person name merge undo airtime search export models index doctor retry backup restore demo bench "
-        "serve up down"
+        "serve up down deploy worker watch"
     )
     listed = CliRunner().invoke(app, ["--help"]).output
     for name in names.split():
