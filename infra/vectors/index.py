@@ -105,7 +105,8 @@ class VectorIndex:
     def nearest(self, queries: NDArray[np.float32], k: int) -> list[list[Match]]:
         """Return for each of (Q, D) queries the at most `k` most alike vectors, best first; ties by id.
 
-        Not exact above the limit: one may be missing (docs/index.md says how often). The cosines that are told are exact.
+        Cosines are exact; nothing is missed up to a million vectors. With more, one may be missing that lies in lists that are not looked
+        into (docs/index.md says how often).
 
         Raises:
             ModelMismatch: the queries are of another dimension or not of norm 1.
@@ -115,8 +116,8 @@ class VectorIndex:
     def alike(self, queries: NDArray[np.float32], cosine: float) -> list[list[Match]]:
         """Return for each of (Q, D) queries all vectors of at least this cosine, best first; ties by id.
 
-        Not exact above the limit: vectors in lists that are not looked into are missing, more of them the lower the cosine (docs/index.md
-        says how many). What is told has at least this cosine, and what came since the snapshot is complete.
+        Complete up to a million vectors. With more, those in lists that are not looked into are missing, more of them the lower the cosine
+        (docs/index.md says how many); what is told has at least this cosine, and what came since the snapshot is complete.
 
         Raises:
             ModelMismatch: the queries are of another dimension or not of norm 1.

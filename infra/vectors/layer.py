@@ -1,9 +1,9 @@
 """One layer of an index: vectors of norm 1 under ids, never changed once made; searched exactly or through inverted lists.
 
 Up to `EXACT_LIMIT` vectors a search looks at all of them (`IndexFlatIP` under `IndexIDMap2`). Above, vectors are also sorted into lists
-round about sqrt(N) centres (`IndexIVFScalarQuantizer`, half precision): a search looks into the `PROBES` lists whose centres are nearest,
-and what it finds there is measured again with the full vectors, so that every cosine that is told is exact. What the lists may do is miss
-a vector that lies in a list not looked into; docs/index.md says how often.
+round about sqrt(N) centres (`IndexIVFScalarQuantizer`, half precision): a search looks into the lists whose centres are nearest, as many as
+hold `LOOKED_AT` vectors, and what it finds there is measured again with the full vectors, so that every cosine that is told is exact. Up to
+`LOOKED_AT` vectors these are all lists, and nothing is missed; with more, what lies in the others is: docs/index.md says how much.
 
 Files are mapped into memory, not read: processes of one machine share them, and pages that no search needs stay on disk.
 """
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 faiss.omp_set_num_threads(1)  # its own OpenMP pool beside ours oversubscribes a small machine
 
 EXACT_LIMIT = 200_000  # vectors up to which every search looks at all: some 50 ms
-PROBES = 64  # lists that a search looks into: docs/index.md has the table that this was chosen from
+LOOKED_AT = 1_000_000  # vectors that a search through lists looks at: some 40 ms. docs/index.md has the table that this was chosen from
 SAMPLE = 64  # vectors per list that the centres are learnt from
 GROWTH = 1.5  # lists are learnt anew when there should be so many times more of them, which is at 2.25 times as many vectors
 CHUNK = 16_384  # vectors that are handled at once
@@ -132,13 +132,13 @@ class Layer:
         if self._lists is None:
             cosines, ids = self._exact.search(queries, min(k, len(self)), params=_without(hidden))
             return [_ordered(*pair) for pair in zip(cosines, ids, strict=True)]
-        _, ids = self._lists.search(queries, min(k + SPARE, len(self)), params=_without(hidden, lists=True))
+        _, ids = self._lists.search(queries, min(k + SPARE, len(self)), params=_without(hidden, lists=self._lists))
         return [self._measured(query, found)[:k] for query, found in zip(queries, ids, strict=True)]
 
     def alike(self, queries: Vectors, cosine: float, hidden: Ids) -> list[list[Match]]:
         """Return for each of (Q, D) queries all vectors of at least this cosine whose ids are not `hidden`, best first; ties by id.
 
-        With lists: all of those in the lists that are looked into.
+        With more than `LOOKED_AT` vectors: all of those in the lists that are looked into.
         """
         if not len(self):
             return [[] for _ in queries]
@@ -146,7 +146,7 @@ class Layer:
             # FAISS keeps what is strictly above the radius
             limits, cosines, ids = self._exact.range_search(queries, float(np.nextafter(np.float32(cosine), np.float32(-2))), params=_without(hidden))
             return [_ordered(cosines[a:b], ids[a:b]) for a, b in _between(limits)]
-        limits, _, ids = self._lists.range_search(queries, cosine - HALF_PRECISION, params=_without(hidden, lists=True))
+        limits, _, ids = self._lists.range_search(queries, cosine - HALF_PRECISION, params=_without(hidden, lists=self._lists))
         found = (self._measured(query, ids[a:b]) for query, (a, b) in zip(queries, _between(limits), strict=True))
         return [[match for match in matches if match.cosine >= cosine] for matches in found]
 
@@ -208,7 +208,7 @@ class Layer:
             return ["the inverted lists do not hold the ids that the full vectors have"]
         ids, vectors = next(self.chunks())
         sample = slice(None, None, max(1, len(ids) // 256))
-        cosines, _ = self._lists.search(np.ascontiguousarray(vectors[sample]), 1, params=_without(NO_IDS, lists=True))
+        cosines, _ = self._lists.search(np.ascontiguousarray(vectors[sample]), 1, params=_without(NO_IDS, lists=self._lists))
         lost = ids[sample][cosines[:, 0] < 1 - HALF_PRECISION]
         return [f"the inverted lists do not find {len(lost)} vectors by themselves: {lost[:5].tolist()}"] if len(lost) else []
 
@@ -226,12 +226,12 @@ def _rows(exact: Any) -> Vectors:
     return rows
 
 
-def _without(hidden: Ids, *, lists: bool = False) -> Any:
-    """Return FAISS's parameters of a search that passes over some ids."""
+def _without(hidden: Ids, *, lists: Any = None) -> Any:
+    """Return FAISS's parameters of a search that passes over some ids, and of how many lists it looks into."""
     selector = {"sel": faiss.IDSelectorNot(faiss.IDSelectorBatch(hidden))} if len(hidden) else {}
     kinds: Any = faiss
-    if lists:
-        return kinds.SearchParametersIVF(nprobe=PROBES, **selector)
+    if lists is not None:
+        return kinds.SearchParametersIVF(nprobe=math.ceil(lists.nlist * min(1.0, LOOKED_AT / lists.ntotal)), **selector)
     return kinds.SearchParameters(**selector) if selector else None
 
 
