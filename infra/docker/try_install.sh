@@ -21,5 +21,5 @@ run prefect version | head -n 1
 case $lock in *gpu*) echo "installed; what needs a GPU was not run" && exit 0 ;; esac
 run rollcall doctor
 run rollcall people
-run python -c "from asd_core.models.manifest import WEIGHTS; assert len(list(WEIGHTS.glob('*.onnx'))) == 5, 'weights are not packaged'"
+run python -c "from asd_core.models.manifest import WEIGHTS; assert list(WEIGHTS.glob('*.onnx')), 'weights are not packaged'"
 echo "the image's install steps work"
