@@ -68,6 +68,9 @@ def main() -> None:
     for name in arguments.only or PARTS:
         found[name] = in_process(name, arguments.vectors)
         kept.write_text(json.dumps(found, indent=1))
+    missing = [name for name in PARTS if name not in found]
+    if missing:
+        sys.exit(f"No page yet: not measured so far: {', '.join(missing)}")
     page = as_page(arguments.vectors, found)
     if arguments.vectors == parser.get_default("vectors"):
         (ROOT / "docs" / "index.md").write_text(page)
@@ -405,8 +408,9 @@ def as_page(count: int, found: dict[str, Any]) -> str:
     lines = [
         f"# The vector index with {count:,} vectors",
         "",
-        "Made by `make benchmark-index`, one thread on a shared machine; seconds are of the clock, in brackets of the processor. What is measured",
-        "and why the index is built so: [decision 0008](decisions/0008-vector-index.md).",
+        "Made by `make benchmark-index`, on one thread; times are of the clock, in brackets of the processor, which are what to compare: the machine",
+        "had other work too. Memory includes files that are mapped. Why the index is built so: [decision 0008](decisions/0008-vector-index.md).",
+        "No GPU was at hand: what that decision says of one has not been run.",
         "",
         f"The vectors are made from {made['real']:,} real ones ({made['people']:,} people, two views of each picture, our own embedder): "
         f"{made['made_people']:,} mixed people with {TRACKS}",

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 faiss.omp_set_num_threads(1)  # its own OpenMP pool beside ours oversubscribes a small machine
 
-EXACT_LIMIT = 200_000  # vectors up to which every search looks at all: some 50 ms
-LOOKED_AT = 1_000_000  # vectors that a search through lists looks at: some 40 ms. docs/index.md has the table that this was chosen from
+EXACT_LIMIT = 200_000  # vectors up to which every search looks at all: some 20 ms
+LOOKED_AT = 1_000_000  # vectors that a search through lists looks at: some 50 ms. docs/index.md has the table that this was chosen from
 SAMPLE = 64  # vectors per list that the centres are learnt from
 GROWTH = 1.5  # lists are learnt anew when there should be so many times more of them, which is at 2.25 times as many vectors
 CHUNK = 16_384  # vectors that are handled at once
