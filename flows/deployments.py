@@ -23,9 +23,9 @@ from asd_core.errors import NotFound, RollcallError
 from flows.process_asset import look_at
 from flows.process_library import Summary, process_library
 from flows.report import Report
-from flows.service import ASSET_FLOW, POOLS, QUEUES, SPAN_FLOW, WATCH_FLOW, Queue, pool_of, prefect_key, server_url
+from flows.service import ASSET_FLOW, POOLS, QUEUES, SPAN_FLOW, WATCH_FLOW, Queue, pool_of, prefect_key, run_lock, server_url
 from flows.split import Split, look_at_spans
-from flows.watch import run_lock, scan
+from flows.watch import scan
 from infra import orchestrate
 from infra.prefect_api import PrefectApi
 from infra.settings import load_settings
@@ -60,7 +60,7 @@ def process_asset_run(uri: str, root: str, collection: str = "library") -> Any:
             try:
                 if not locked:
                     catalog = held.enter_context(open_catalog(settings))
-                    held.enter_context(catalog.alone(run_lock(str(get_run_context().flow_run.id))))  # type: ignore[union-attr]
+                    held.enter_context(catalog.alone(run_lock(_run_id())))
                     locked = True
                 summary = process_library([root], collection=collection, only=[uri], on_event=report, settings=settings, deployed=look)
             except RollcallError as error:
@@ -72,6 +72,10 @@ def process_asset_run(uri: str, root: str, collection: str = "library") -> Any:
                     return _ended(uri, summary, report)
             time.sleep(delay)
     raise AssertionError
+
+
+def _run_id() -> str:
+    return str(get_run_context().flow_run.id)  # type: ignore[union-attr]
 
 
 def _ended(uri: str, summary: Summary, report: Report) -> Any:
@@ -98,7 +102,7 @@ def look_span_run(uri: str, root: str, sha256: str, spans: list[str]) -> Any:
         spans: their names, such as `0-5`.
     """
     settings = load_settings()
-    made = look_at_spans(settings, uri=uri, root=root, sha256=sha256, spans=spans)
+    made = look_at_spans(settings, run_id=_run_id(), uri=uri, root=root, sha256=sha256, spans=spans)
     return Completed(message=f"{made} spans")
 
 

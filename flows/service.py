@@ -7,6 +7,7 @@ a notification that comes twice, the scan that finds what was notified, and a co
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from infra.settings import Place
     from infra.wiring import Adapters
 
+AT_WORK = frozenset({"RUNNING", "CANCELLING"})
 Queue = Literal["live", "backfill"]
 POOLS = ("cpu", "gpu")
 QUEUES: dict[Queue, int] = {"live": 1, "backfill": 2}  # with their priorities: 1 goes first
+LOCK_SECONDS = 60.0  # after its start in which a run may not yet hold its lock
 PATIENCE = 5  # looks of two seconds at a server that has much to do
 ASSET_FLOW, SPAN_FLOW, WATCH_FLOW = "process-asset", "look-span", "watch"
 
@@ -107,4 +110,17 @@ def note_gone(adapters: Adapters, place: Place, uri: str) -> bool:
         return False
     with adapters.catalog.transaction() as connection:
         assets.lose_location(connection, uri)
+    return True
+
+
+def run_lock(run_id: str) -> str:
+    """Return the name of the lock that a deployed run holds as long as it lives."""
+    return f"run:{run_id}"
+
+
+def bury_if_lost(api: PrefectApi, adapters: Adapters, run: FlowRun) -> bool:
+    """Mark a run as crashed that claims to run and whose process was killed together with its worker; return whether it is one."""
+    if run.state not in AT_WORK or time.time() - (run.began or 0.0) < LOCK_SECONDS or adapters.catalog.is_taken(run_lock(run.id)):
+        return False
+    api.set_state(run.id, "CRASHED", "its process was killed", force=True)
     return True

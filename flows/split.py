@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from asd_core.errors import RollcallError
 from flows.process_asset import look_at
-from flows.service import SPAN_FLOW, pool_of
+from flows.service import SPAN_FLOW, bury_if_lost, pool_of, run_lock
 from flows.walk import pick
 from infra.catalog import assets
 from infra.prefect_api import WAITING, FlowRun, PrefectApi
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from asd_core.records import Look, MediaInfo
     from infra.settings import Settings
 
-LONGEST_WAIT = 24 * 3600.0  # seconds for a part that another worker has begun
+LOOK_SECONDS = 15.0  # between two looks at whether another's process lives
 
 
 class Split:
@@ -66,22 +66,24 @@ class Split:
         return None
 
     def _wait(self, job: Job, run: FlowRun) -> None:
-        """Wait for a part that somebody has begun; take back one that nobody has."""
+        """Wait for a part that somebody has begun, as long as its process lives; take back one that nobody has."""
         with contextlib.suppress(RollcallError):
-            if self._api.run(run.id).state in WAITING:
+            run = self._api.run(run.id)
+            if run.state in WAITING:
                 self._api.set_state(run.id, "CANCELLED", "who works on the asset was quicker", force=True)
-            else:
-                self._api.wait(run.id, seconds=LONGEST_WAIT, stopped=job.stop.is_set)
-        job.check_stopped()
+                return
+            while not run.ended and not bury_if_lost(self._api, job.adapters, run):
+                run = self._api.wait(run.id, seconds=LOOK_SECONDS, stopped=job.stop.is_set)
+                job.check_stopped()
 
 
-def look_at_spans(settings: Settings, *, uri: str, root: str, sha256: str, spans: list[str]) -> int:
+def look_at_spans(settings: Settings, *, run_id: str, uri: str, root: str, sha256: str, spans: list[str]) -> int:
     """Look at spans of an asset, and leave them in the store; return how many there are.
 
     Nothing is published. Where the library knows other bytes at the place by now, or none, nothing is done.
     """
     plan = make_plan(settings)
-    with open_adapters(settings, preload=("tasks.probe", "tasks.look")) as adapters:
+    with open_adapters(settings, preload=("tasks.probe", "tasks.look")) as adapters, adapters.catalog.alone(run_lock(run_id)):
         with adapters.catalog.reading() as connection:
             place = assets.locations(connection, [uri]).get(uri)
         for one in pick([root], [uri], adapters.places):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from flows.process_library import AssetResult, Summary
-from flows.service import ASSET_FLOW, Queue, open_api, submit_asset, work_key
+from flows.service import ASSET_FLOW, AT_WORK, Queue, bury_if_lost, open_api, submit_asset, work_key
 from flows.walk import SETTLE_SECONDS, Found, walk
 from infra.catalog import assets, runs
 from infra.places import below, is_object
@@ -32,10 +32,8 @@ if TYPE_CHECKING:
 
 HEAP = 50  # files that are new at once and more: a backfill
 PACE_SECONDS = 3600.0  # over which the throughput is looked at
-LOCK_SECONDS = 60.0  # after its start in which a run may not yet hold its lock
 LOOK_SECONDS = 1.0  # between two looks at what the workers have done
 TROUBLED: tuple[Literal["failed"], Literal["quarantined"]] = ("failed", "quarantined")
-AT_WORK = frozenset({"RUNNING", "CANCELLING"})
 
 Kind = Literal["work", "indexed", "growing", "failed", "quarantined"]
 
@@ -169,15 +167,8 @@ def _under_way(adapters: Adapters, api: PrefectApi) -> Iterable[FlowRun]:
     """Give the runs that will end by themselves; those whose process is gone are marked as crashed."""
     yield from api.runs(ASSET_FLOW, WAITING)
     for run in list(api.runs(ASSET_FLOW, AT_WORK)):
-        if time.time() - (run.began or 0.0) < LOCK_SECONDS or adapters.catalog.is_taken(run_lock(run.id)):
+        if not bury_if_lost(api, adapters, run):
             yield run
-        else:
-            api.set_state(run.id, "CRASHED", "its process was killed", force=True)
-
-
-def run_lock(run_id: str) -> str:
-    """Return the name of the lock that a deployed run holds as long as it lives."""
-    return f"run:{run_id}"
 
 
 # ---- what became of files ----------------------------------------------------------------------------------------------------

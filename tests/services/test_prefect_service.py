@@ -13,6 +13,7 @@ import yaml
 
 from flows.service import SPAN_FLOW, WATCH_FLOW, submit_asset
 from infra.settings import Place
+from infra.wiring import open_catalog
 from tests.flow.libraries import ROOT, children_of, content, differences, prefect, processes_of
 from tests.material import LONG_FILM, SHORT_FILMS, folder_of
 from tests.services.standing import Standing, remuxed, wait_until
@@ -150,6 +151,7 @@ def test_a_backfill_is_held_back_and_new_arrivals_go_on(service, films):
 
 
 def test_a_run_whose_process_and_worker_were_killed_is_found_and_done_again(service, films, monkeypatch):
+    from flows import service as names
     from flows import watch
     from infra.wiring import open_adapters
     from tasks.plan import make_plan
@@ -159,11 +161,11 @@ def test_a_run_whose_process_and_worker_were_killed_is_found_and_done_again(serv
     with open_adapters(service.settings) as adapters:
         plan = make_plan(service.settings)
         (run,) = watch.scan(place, adapters, plan, service.api).runs.values()
-        wait_until(lambda: adapters.catalog.is_taken(watch.run_lock(run.id)), 60)
+        wait_until(lambda: adapters.catalog.is_taken(names.run_lock(run.id)), 60)
         for pid in (worker_of(service), *engines(service)):
             os.kill(pid, signal.SIGKILL)
         assert service.api.run(run.id).state == "RUNNING"
-        monkeypatch.setattr(watch, "LOCK_SECONDS", 0.0)
+        monkeypatch.setattr(names, "LOCK_SECONDS", 0.0)
         time.sleep(1)
         again = watch.scan(place, adapters, plan, service.api)
     (second,) = again.runs.values()
@@ -194,6 +196,10 @@ def test_two_workers_do_every_asset_once_and_as_one_would(tmp_path, films):
         assert (told["done"], told["failed"]) == (6, 0)
         assert differences(content(two.home), content(direct.home)) == {}
         assert {run.state for run in two.runs()} == {"COMPLETED"} and len(two.runs()) == 6
+        with open_catalog(two.settings) as catalog, catalog.reading() as connection:
+            made = connection.execute("SELECT asset_id, stage, span, count(*) FROM stage_run WHERE outcome = 'made' GROUP BY 1, 2, 3").fetchall()
+        assert {count for *_, count in made} == {1}
+        assert len({asset for asset, *_ in made}) == 6
         again = json.loads(two.run("ingest", folder, "--submit", "--json"))
         assert (again["skipped"], len(two.runs())) == (6, 6)
     finally:
