@@ -1,8 +1,8 @@
 """How well two stretches of speech by one person are told from two by different people, none of whom was learnt from.
 
-Most people come from one recording, so a network may know the room instead of the voice. Therefore pairs are kept apart: of one person in
-one track and from different recordings; of different people anywhere, and from one source, whose recordings are more alike. (Two people of
-one recording are too few.) And the same is asked of the pauses, in which there is no voice to know.
+Most people come from one recording, so a measure may know the room instead of the voice. Therefore pairs are kept apart: of one person in
+one track and from different recordings; of different people anywhere, from one source, whose recordings are more alike, and, by themselves,
+from one recording, where the room tells nothing. And the same is asked of the pauses, in which there is no voice to know.
 """
 
 from __future__ import annotations
@@ -11,17 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from training.voice.data import Rows, Voice, Voices
-from training.voice.network import VoiceEmbedder
-from training.voice.train import THIRDS, third
+from training.voice.data import THIRDS, Rows, Voice, Voices, third
+from training.voice.linear import Discriminant, Vectors, learn, together
 
 MOST = 10  # stretches of one person: pairs grow with the square
 DRAWS = 200  # of people, for the interval
-Vectors = NDArray[np.float32]
-Embed = Callable[[Sequence[Rows]], Vectors]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,16 +42,15 @@ class Stretches:
         return cls([voice for voice, _ in chosen], [piece for _, piece in chosen])
 
 
-def by_networks(networks: Sequence[VoiceEmbedder], stretches: Stretches) -> list[Vectors]:
-    """Return per third of the people the vectors of all stretches by the network that did not learn from them."""
-    with torch.no_grad():
-        rows = torch.from_numpy(np.log(np.stack(stretches.rows) + 1))
-        return [torch.cat([network(part) for part in torch.split(rows, 64)]).numpy() for network in networks]
+def by_discriminants(discriminants: Sequence[Discriminant], stretches: Stretches) -> list[Vectors]:
+    """Return per third of the people the vectors of all stretches by what was learnt without it."""
+    vectors = np.stack([together(rows) for rows in stretches.rows])
+    return [discriminant(vectors) for discriminant in discriminants]
 
 
 def by_spectrum(stretches: Stretches) -> list[Vectors]:
     """Return the mean log spectrum of each stretch, its shape alone, once per third."""
-    means = np.stack([np.log(rows + 1).mean(axis=0) for rows in stretches.rows])
+    means = np.stack([np.log(rows.astype(np.float64) + 1).mean(axis=0) for rows in stretches.rows])
     means -= means.mean(axis=1, keepdims=True)
     return [(means - means.mean(axis=0)) / means.std(axis=0)] * THIRDS
 
@@ -63,7 +58,7 @@ def by_spectrum(stretches: Stretches) -> list[Vectors]:
 def measure(stretches: Stretches, vectors: Sequence[Vectors], seed: int = 7) -> dict[str, float | str]:
     """Return for each kind of same and of different pairs the equal error rate with its interval over people, and how many pairs there are.
 
-    Pairs are of people of one third, so that one network judges both.
+    Pairs are of people of one third, so that one measure judges both.
     """
     names = np.array([voice.person for voice in stretches.voices])
     tracks = np.array([voice.track for voice in stretches.voices])
@@ -96,6 +91,38 @@ def measure(stretches: Stretches, vectors: Sequence[Vectors], seed: int = 7) -> 
                 low, high = np.quantile(rates[1:], [0.025, 0.975])
                 told[f"{one} / {other}"] = f"{100 * rates[0]:.1f} ({100 * low:.0f} to {100 * high:.0f})"
     return told
+
+
+def in_one_recording(voices: Voices, rows: int) -> dict[str, float]:
+    """Return the equal error rate where two people of one recording are told apart by what was learnt without both."""
+    cosines, same = [], []
+    recordings = 0
+    for recording in sorted({voice.recording for voice in voices.voices}):
+        of = [voice for voice in voices.voices if voice.recording == recording and len(voices.speech(voice)) >= rows]
+        people = frozenset(voice.person for voice in of)
+        if len(people) > 1:
+            recordings += 1
+            measured = learn(voices, others_than(people))
+            cut = [
+                (voice.person, voices.speech(voice)[first : first + rows])
+                for voice in of
+                for first in range(0, len(voices.speech(voice)) - rows + 1, rows)
+            ]
+            vectors = measured(np.stack([together(piece) for _, piece in cut]))
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            a, b = np.triu_indices(len(cut), 1)
+            names = np.array([person for person, _ in cut])
+            cosines.append((vectors[a] * vectors[b]).sum(axis=1))
+            same.append(names[a] == names[b])
+    if not cosines:
+        return {"recordings": 0}
+    found, own = np.concatenate(cosines), np.concatenate(same)
+    return {"recordings": recordings, "same": int(own.sum()), "different": int((~own).sum()), "equal error": equal_error(found, own, ~own)}
+
+
+def others_than(people: frozenset[str]) -> Callable[[str], bool]:
+    """Return who is none of some people."""
+    return lambda person: person not in people
 
 
 def equal_error(
