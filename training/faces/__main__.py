@@ -21,7 +21,7 @@ RECIPE = Recipe()
 FOLDER = OUT / "faces"
 MATERIAL = {"most_scenes": 10_000, "track_each": 6, "most_chips": 6000, "turned_each": 3}
 TINY = {"most_scenes": 16, "track_each": 0, "most_chips": 8, "turned_each": 1}
-THRESHOLDS = {"score": 0.7, "low_score": 0.45, "nms_iou": 0.4}  # chosen on the held-out scenes, see the model card
+THRESHOLDS = {"score": 0.68, "low_score": 0.45, "nms_iou": 0.4}  # chosen on the held-out scenes, see the model card
 YARDSTICKS = ("yunet_n_dynamic", "yunet_s_dynamic", "scrfd_500m_kps")
 
 
