@@ -1,4 +1,4 @@
-"""`python -m training.faces prepare | train | export | evaluate | smoke`: the face detector from its material to its file."""
+"""`python -m training.faces prepare | train | export | evaluate | gap | curve | smoke`: the face detector from its material to its file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from asd_core.faces.detect import open_detector
 from asd_core.models.manifest import PACKAGED, WEIGHTS
+from asd_core.models.registry import ModelFolder, find
+from asd_core.models.session import open_session
 from training.faces import evaluate
 from training.faces.data import SURE
 from training.faces.export import NAME, export, write_manifest
-from training.faces.prepare import prepare
+from training.faces.prepare import label, open_teacher, prepare, read_rgb
 from training.faces.train import Recipe, train, trained
 from training.run import OUT, SHARED, single_thread
 
@@ -28,7 +31,7 @@ YARDSTICKS = ("yunet_n_dynamic", "yunet_s_dynamic", "scrfd_500m_kps")
 def main(arguments: list[str]) -> int:
     """Run one command."""
     parser = argparse.ArgumentParser(prog="python -m training.faces", description=__doc__)
-    parser.add_argument("command", choices=("prepare", "train", "export", "evaluate", "curve", "smoke"))
+    parser.add_argument("command", choices=("prepare", "train", "export", "evaluate", "gap", "curve", "smoke"))
     parser.add_argument("--run", default="main", help="name of the run's folder")
     parser.add_argument("--steps", type=int, default=RECIPE.steps, help="length of the run; a run is continued from its last checkpoint")
     parser.add_argument("--fall", type=float, default=RECIPE.fall, help="share of the steps over which the learning rate falls")
@@ -51,6 +54,13 @@ def main(arguments: list[str]) -> int:
     if told.command == "evaluate":
         for name, numbers in evaluate.compare([WEIGHTS, SHARED / "models"], SHARED / "train", (NAME, *YARDSTICKS)).items():
             _say({"model": name, **numbers})
+    if told.command == "gap":
+        teacher = open_teacher(SHARED / "models")
+        detector = open_detector(find("detector", [ModelFolder(WEIGHTS)], NAME), open_session, second_look=False)
+        learnt = (p for p in prepare(SHARED, cache, **MATERIAL).pictures if p.kind == "scene" and "aside" not in p.name)
+        _say({"pictures": "learnt from", **evaluate.by_pose(detector, ((read_rgb(p.jpeg), p.faces) for p in learnt))})
+        unseen = (scene.picture for scene in evaluate.held_out(SHARED / "train"))
+        _say({"pictures": "held out", **evaluate.by_pose(detector, ((picture, label(picture, teacher)) for picture in unseen))})
     if told.command == "curve":
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary) / f"{NAME}.onnx"
