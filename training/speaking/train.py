@@ -32,7 +32,7 @@ ROWS_LOGGED = 25  # steps between two lines of the log
 CHECK_SECONDS = 240  # of processor time between two looks at held-out people
 IMITATION_ERROR = 0.3  # of a feature's spread: how far off the encoder's features may be for the head
 
-BASELINE_STEPS, BASELINE_INSTANTS, BASELINE_LENGTHS = 700, 300, (50, 75, 100)  # what two CPU cores do in a quarter of an hour
+BASELINE_STEPS, BASELINE_INSTANTS, BASELINE_LENGTHS = 300, 300, (50, 75, 100)  # four minutes of one CPU core
 
 
 @dataclass(frozen=True, slots=True)
