@@ -182,7 +182,9 @@ class S3Store:
 
 
 class Replaced(Unavailable):
-    """The object is no longer the version that is wanted; the next run takes the new one."""
+    """The object is no longer the version that is wanted. Asked again it says the same; the next run takes the new one."""
+
+    retryable = False
 
 
 class _NoObject(NotFound):

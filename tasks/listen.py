@@ -29,4 +29,4 @@ def _listen(job: Job, span: str, info: MediaInfo) -> Sound:
     return heard
 
 
-LISTEN = Stage("listen", version=2, makes=Sound, work=_listen, after=(PROBE,), reads=lambda plan: (plan.options.listen, VOICE_DETECTOR))
+LISTEN = Stage("listen", version=2, makes=Sound, work=_listen, after=(PROBE,), reads=lambda plan: (plan.options.listen, VOICE_DETECTOR), opens=True)

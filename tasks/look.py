@@ -58,4 +58,6 @@ def _look(job: Job, span: str, info: MediaInfo) -> Look:
     return seen
 
 
-LOOK = Stage("look", version=2, makes=Look, work=_look, after=(PROBE,), reads=lambda plan: plan.options.look, roles=("detector", "speaking"))
+LOOK = Stage(
+    "look", version=2, makes=Look, work=_look, after=(PROBE,), reads=lambda plan: plan.options.look, roles=("detector", "speaking"), opens=True
+)

@@ -32,4 +32,4 @@ def _probe(job: Job, span: str) -> MediaInfo:
     return probe_file(job.path(), job.adapters.sandbox, job.adapters.settings)
 
 
-PROBE = Stage("probe", version=1, makes=MediaInfo, work=_probe)
+PROBE = Stage("probe", version=1, makes=MediaInfo, work=_probe, opens=True)

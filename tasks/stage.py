@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 from asd_core.errors import RollcallError, Unavailable
 from asd_core.models.manifest import Role
 from infra.catalog import runs
+from infra.places import is_object
 from tasks.plan import Plan, digest
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ PASSING_ERRNOS = {
 
 class Stopped(Exception):
     """The command is being stopped; the asset stays as it was."""
+
+
+class Changed(Unavailable):
+    """The file is no longer what was hashed. The same work would end the same way; the next run takes what lies there by then."""
+
+    retryable = False
 
 
 def is_transient(error: BaseException) -> bool:
@@ -74,6 +81,7 @@ class Stage(Generic[T]):
         roles: the models it uses.
         retry: for transient errors only.
         stored: whether the result rests as an artifact; what only touches the database does not.
+        opens: whether it opens the media: its result counts only where they are still what was hashed.
     """
 
     name: str
@@ -85,6 +93,7 @@ class Stage(Generic[T]):
     roles: tuple[Role, ...] = ()
     retry: Retry = Retry()
     stored: bool = True
+    opens: bool = False
 
 
 def stage_key(stage: Stage[Any], plan: Plan, asset: str, span: str = "") -> str:
@@ -197,12 +206,12 @@ class Job:
             self._copy.close()
 
     def check_unchanged(self) -> None:
-        """Raise Unavailable where the file is no longer what was hashed: it is still being written, or was replaced."""
+        """Raise Changed where the file is no longer what was hashed: it is still being written, or was replaced."""
         asset = self.asset
         if asset.version:
             now = self.adapters.places.stat(asset.uri)
             if now is None or now.version != asset.version:
-                raise Unavailable(f"{asset.name} changed while it was being analysed; it is tried again in the next run")
+                raise Changed(f"{asset.name} changed while it was being analysed; it is tried again in the next run")
 
     # ---- stages ----
 
@@ -222,7 +231,7 @@ class Job:
             size = None
             try:
                 if found is None:
-                    box[:] = [stage.work(self, span, *given)]
+                    box[:] = [self._work(stage, span, given)]
                     size = self.adapters.artifacts.save(key, box[0]) if stage.stored else None
                 self._record(stage, key, span, "made" if found is None else "cached", began, number, size=size)
             except Exception as error:
@@ -234,6 +243,18 @@ class Job:
 
         self.runner.stage(f"{stage.name} {span}".strip(), stage.retry, attempt, stopped=self.stop.is_set)
         return box[0]
+
+    def _work(self, stage: Stage[T], span: str, given: list[Any]) -> T:
+        """Return what a stage makes; what it makes or says of a file that was replaced meanwhile is another file's."""
+        if not stage.opens or is_object(self.asset.uri):  # of an object it opens a copy, which stays
+            return stage.work(self, span, *given)
+        try:
+            made = stage.work(self, span, *given)
+        except RollcallError:
+            self.check_unchanged()
+            raise
+        self.check_unchanged()
+        return made
 
     def within(self, stage: Stage[T], *inputs: Any) -> T:
         """Return the result of a stage that runs inside another one's transaction; it is recorded with that one."""

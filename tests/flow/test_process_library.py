@@ -209,3 +209,18 @@ def test_two_commands_share_one_server(films, tmp_path):
     assert [code for code, _ in ended] == [0, 0]
     assert sorted(row[4] for row in content(home)["asset"]) == ["done", "done"]
     assert libraries.processes_of(home) == []
+
+
+def test_a_file_that_is_replaced_by_rubbish_and_then_by_a_film_is_not_set_aside(folder, tmp_path):
+    home, media = tmp_path / "home", tmp_path / "media"
+    film = folder_of(media, folder / SHORT_FILMS[0]) / SHORT_FILMS[0]
+
+    def replace(event):
+        if event.kind == "begin":
+            film.write_text("this is no film")
+
+    (one,) = process_library([media], direct=True, settings=settings_of(home), on_event=replace).results
+    assert (one.state, one.retryable, "changed while" in one.reason) == ("failed", True, True)
+    folder_of(media, folder / SHORT_FILMS[0])
+    (one,) = process_library([media], direct=True, settings=settings_of(home)).results
+    assert (one.state, content(home)["quarantine"]) == ("done", [])

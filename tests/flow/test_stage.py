@@ -13,8 +13,11 @@ import pytest
 from asd_core.errors import NotFound, Unavailable, Unreadable
 from asd_core.records import Scores, Span
 from infra.places import file_version
+from tasks.listen import LISTEN
+from tasks.look import LOOK
+from tasks.probe import PROBE
 from tasks.runner import Direct
-from tasks.stage import Asset, Job, Retry, Stage, Stopped, is_transient, stage_key
+from tasks.stage import Asset, Changed, Job, Retry, Stage, Stopped, is_transient, stage_key
 from tests.flow.ledger import fake_adapters, fake_plan
 
 ASSET = Asset("ab" * 32, "news.mp4", "/news.mp4")
@@ -218,6 +221,31 @@ def test_a_file_that_grew_is_not_published(adapters, tmp_path):
     path.write_bytes(b"12")
     with pytest.raises(Unavailable, match=r"growing\.mp4"):
         job.check_unchanged()
+
+
+@pytest.mark.parametrize("error", [None, Unreadable("no film"), Unavailable("the child was killed")])
+def test_what_is_made_of_a_file_that_was_replaced_meanwhile_is_neither_kept_nor_believed(adapters, tmp_path, error):
+    path = tmp_path / "replaced.mp4"
+    path.write_bytes(b"1")
+    calls = []
+
+    def work(job, span):
+        calls.append(span)
+        path.write_bytes(b"12")
+        if error is not None:
+            raise error
+        return Span(1.0, 2.0)
+
+    job = job_of(adapters, asset=Asset("cd" * 32, "replaced.mp4", str(path), file_version(path)))
+    stage = Stage("probe", 1, Span, work, retry=QUICK, opens=True)
+    with pytest.raises(Changed, match=r"replaced\.mp4 changed"):
+        job.make(stage)
+    assert len(calls) == 1  # the same file is not looked at again
+    assert not adapters.artifacts.has(stage_key(stage, job.plan, job.asset.sha256))
+
+
+def test_the_stages_that_open_the_media_say_so():
+    assert [stage.opens for stage in (PROBE, LOOK, LISTEN)] == [True] * 3
 
 
 def test_what_a_summary_says_of_the_terms():
