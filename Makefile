@@ -7,7 +7,7 @@ LOCK := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test test-services test-image lint docs lock accuracy search-accuracy variants benchmark-speed benchmark-index train-material train-setup train-smoke train-speaking train-faces train-embedder clean
+.PHONY: help setup run up down test test-services test-image lint docs lock accuracy search-accuracy variants benchmark-speed benchmark-index benchmark-service reliability train-material train-setup train-smoke train-speaking train-faces train-embedder clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -34,7 +34,7 @@ down: setup  ## end it
 test: setup  ## all tests that need no GPU, no services and no hours
 	$(BIN)/python -m pytest -q -m "not services"
 
-test-services: setup  ## tests with a real S3 server, PostgreSQL and Prefect server; apt install radosgw ceph-mon ceph-osd postgresql postgresql-contrib prometheus
+test-services: setup  ## tests with a real S3 server, PostgreSQL and Prefect server; apt install radosgw ceph-mon ceph-osd postgresql postgresql-contrib prometheus libfaketime
 	$(BIN)/python -m pytest -q -m services --require-services
 
 test-image:  ## the steps of infra/docker/Dockerfile without an engine: a fresh environment from its lock, and the program that it gives
@@ -70,6 +70,12 @@ benchmark-speed: setup  ## speed, share of the floor, memory, ratio to the refer
 
 benchmark-index: setup  ## docs/index.md: the vector index with a million vectors; minutes, 6 GB of memory, 9 GB of disk
 	$(BIN)/python -m benchmarks.index
+
+reliability: setup  ## docs/reliability.md: what becomes of a library when something fails under the service; needs what test-services needs, and libfaketime
+	$(BIN)/python -m benchmarks.reliability
+
+benchmark-service: setup  ## docs/service.md: damaged media, what the services cost, two workers, memory; needs what test-services does; hours
+	$(BIN)/python -m benchmarks.service
 
 train-material:
 	@test -d ../shared/train -a -d ../shared/models || { echo "Training needs ../shared/train and ../shared/models beside this checkout: training/README.md" >&2; exit 1; }
