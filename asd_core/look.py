@@ -325,6 +325,8 @@ class _BlockView:
     def _cuts_near(self, begin: int, stop: int) -> list[int]:
         low = int(np.searchsorted(self._instants, begin - CUT_REACH))
         high = int(np.searchsorted(self._instants, stop + CUT_REACH, side="right"))
+        if low == high:  # a stretch without a picture: the file is damaged
+            return []
         return [self._instants[low + k] for k in find_cuts(np.stack(self._thumbnails[low:high]))]
 
     def _between(self, left: int, right: int) -> list[int]:

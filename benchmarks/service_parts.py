@@ -46,6 +46,7 @@ MINUTES, ROUNDS = 10, 1  # of the asset whose cost is looked at
 LENGTHS = (10, 30, 60, 240)  # minutes of the assets whose memory is looked at
 ASSETS = 50  # that workers share
 LONG_MINUTES = 30  # of the asset that they split
+START_SECONDS = 900  # that a service may take to come up on a machine with other work
 BARE = "rollcall-bare-"
 
 
@@ -91,7 +92,7 @@ def cost(keep: Keep) -> None:
     with servers() as (database, store), standing(database, store, "cost", ["s3://media/tv"]) as service:
         client = store.client()
         client.make_bucket(bucket_name="media")
-        service.run("up", "--service", "--port", "0")
+        service.run("up", "--service", "--port", "0", timeout=START_SECONDS)
         clock = Clock(_groups(service.home, database, store))
         clock.start()
         _through(service, client, warm, "warm.mp4")
@@ -217,8 +218,8 @@ def share(keep: Keep) -> None:
             remuxed(films[number % len(films)], media / f"{number:02d}.mp4", title=str(number))
         for workers in (1, 2):
             with standing(database, store, f"share{workers}", []) as service:
-                service.run("up")
-                service.run("deploy")
+                service.run("up", timeout=START_SECONDS)
+                service.run("deploy", timeout=START_SECONDS)
                 for _ in range(workers):
                     service.work("--limit", "1")
                 began = time.monotonic()
@@ -246,8 +247,8 @@ def split(keep: Keep) -> None:
     film = long_film(LONG_MINUTES)
     parts = {"ROLLCALL_SPLIT_SECONDS": str(round(LONG_MINUTES * 30))}
     with servers() as (database, store), standing(database, store, "split", [], **parts) as service:
-        service.run("up")
-        service.run("deploy")
+        service.run("up", timeout=START_SECONDS)
+        service.run("deploy", timeout=START_SECONDS)
         for _ in range(2):
             service.work("--limit", "1")
         began = time.monotonic()

@@ -31,6 +31,8 @@ HEAD_FRAMES = 8  # frames looked at for interlacing
 RATE_PACKETS = 48  # packets from which a frame rate is measured
 TAIL_SECONDS = (3.0, 15.0, 120.0)  # how long before the promised end the last packets are looked for, in turn
 MAX_DURATION = 48 * 3600.0  # seconds: beyond two days a stamp is broken or hostile
+SPARSE_BYTES = 16  # a second: fewer than any picture or sound has; then too a stamp is broken or hostile
+SPARSE_SECONDS = 600.0  # up to which that harms nobody
 NOMINAL_RATE = 25.0  # for a picture whose rate neither header nor packets tell: a single frame
 
 
@@ -218,6 +220,11 @@ def _describe(
     if duration > MAX_DURATION:
         raise Unsupported(
             f"{path.name}: its time stamps span {duration / 3600:.0f} hours, which is more than 48; rewrite the file with sound stamps."
+        )
+    size = path.stat().st_size
+    if duration > SPARSE_SECONDS and size < duration * SPARSE_BYTES:
+        raise Unreadable(
+            f"{path.name}: its time stamps span {duration / 3600:.1f} hours, for which {size} bytes are too few; rewrite the file with sound stamps."
         )
     return MediaInfo(
         container=container.format.name,

@@ -63,7 +63,7 @@ def read_packets(container: av.container.InputContainer, *streams: av.stream.Str
                 if packet.size:
                     errors = 0
                     yield packet
-        except av.error.EOFError:
+        except (av.error.EOFError, IndexError):  # PyAV's demux ends with an IndexError where streams appeared on the way: damaged FLV
             return
         except (av.error.FFmpegError, OSError):
             errors += 1

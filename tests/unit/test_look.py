@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from asd_core.look import look, picture_instants, picture_marks, spans_of_marks
+from asd_core.media.decode import read_frames
 from asd_core.media.probe import probe
 from asd_core.records import Detections, Look
 from asd_core.stitch import StitchOptions, stitch
@@ -99,6 +100,15 @@ def test_any_span_length_gives_the_same(drifting_square: Path, span_marks: int) 
         np.testing.assert_array_equal(left, right)
     for left, right in zip(whole.chips, parts.chips, strict=True):
         np.testing.assert_array_equal(left.colour, right.colour)
+
+
+def test_a_stretch_without_a_picture_is_stepped_over(drifting_square: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four seconds that the decoder could not show, the schedule's instants among them."""
+    lost = range(60, 160)
+    monkeypatch.setattr("asd_core.look.read_frames", lambda *args, **told: (one for one in read_frames(*args, **told) if one.instant not in lost))
+    found = stitch(seen(drifting_square, None)[0], probe(drifting_square))
+    assert {track.first for track in found.tracks} >= {0, CUT}
+    assert any(lost.stop <= track.first < CUT or track.first + len(track) > lost.stop for track in found.tracks if track.first < CUT)
 
 
 def test_features_at_a_mark_are_those_of_one_pass(drifting_square: Path) -> None:

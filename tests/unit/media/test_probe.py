@@ -1,3 +1,4 @@
+import types
 from fractions import Fraction
 
 import av
@@ -6,6 +7,7 @@ import pytest
 
 from asd_core.errors import MediaError, Unreadable, Unsupported
 from asd_core.media.probe import probe
+from asd_core.media.source import read_packets
 from tests.unit.media.films import babble, write_film, write_sound
 
 
@@ -133,3 +135,23 @@ def test_every_broken_file_is_a_result_or_one_sentence(media):
         "wrong_magic.mp4",
         "zero_duration.mp4",
     }
+
+
+def test_a_broken_stamp_does_not_make_a_film_of_hours(tmp_path):
+    """Its spans would be looked at one by one, for nothing."""
+    stamps = [*range(24), 25 * 3600 * 20]
+    with pytest.raises(Unreadable, match=r"20\.0 hours, for which \d+ bytes are too few"):
+        probe(write_film(tmp_path / "late.mkv", count=len(stamps), stamps=stamps))
+    slides = [25 * 60 * minute for minute in range(9)]
+    assert probe(write_film(tmp_path / "slides.mkv", count=len(slides), stamps=slides)).duration > 480
+
+
+def test_a_stream_that_appears_on_the_way_ends_the_reading_and_no_more():
+    """PyAV's `demux` counts the streams when it begins, and stumbles over later ones at its end."""
+
+    class Stumbling:
+        def demux(self, *streams):
+            yield types.SimpleNamespace(size=5)
+            raise IndexError("list index out of range")
+
+    assert [packet.size for packet in read_packets(Stumbling())] == [5]
