@@ -176,7 +176,7 @@ def _direct(film: Path, clock: Clock | None = None) -> dict[str, Any]:
         home = Path(folder) / "home"
         with open_catalog(load_settings(home=home)):  # the database is warm, and no child of the process that is measured
             began = time.time()
-            process = libraries.start(home, film, options={"direct": True})
+            process = libraries.start(home, film, direct=True)
             code, events = libraries.finish(process, timeout=3600)
             ended = time.time()
         assert code == 0
@@ -193,7 +193,7 @@ def memory(keep: Keep) -> None:
         with tempfile.TemporaryDirectory(prefix="rollcall-memory-") as folder:
             home = Path(folder) / "home"
             with open_catalog(load_settings(home=home)) as catalog:
-                process = libraries.start(home, film, options={"direct": True})
+                process = libraries.start(home, film, direct=True)
                 peak = Peak(process.pid)
                 peak.start()
                 began = time.monotonic()
