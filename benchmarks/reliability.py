@@ -67,7 +67,7 @@ def main() -> None:
             seen[name] = rows
             SEEN.parent.mkdir(exist_ok=True)
             SEEN.write_text(json.dumps(seen, indent=1, default=str))
-    PAGE.write_text(page({name: seen[name] for name in names if name in seen}))
+    PAGE.write_text(page(seen))
     print(f"{PAGE.relative_to(ROOT)} is written")
 
 
@@ -97,7 +97,9 @@ def page(seen: dict[str, list[dict[str, Any]]]) -> str:
     """Return the page."""
     from flows.service import LOCK_SECONDS
 
-    rows = [_row(row) for group in seen.values() for row in group]
+    untried = [{"fault": fault.__name__.replace("_", " "), "outcome": "not tried since it was written", "seconds": None} for fault in FAULTS]
+    groups = [seen.get(fault.__name__, [row]) for fault, row in zip(FAULTS, untried, strict=True)]
+    rows = [_row(row) for group in groups for row in group]
     return HEAD.format(cores=os.cpu_count(), load=os.getloadavg()[2], lock=LOCK_SECONDS) + "\n".join(rows) + "\n" + TAIL
 
 

@@ -6,10 +6,12 @@ names of people, no vectors, no secrets: callers pass hashes, ids, stages, numbe
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
 import logging.handlers
+import sys
 import traceback
 from pathlib import Path
 
@@ -45,9 +47,15 @@ class _Appending(logging.handlers.RotatingFileHandler):
 
     def close_stream(self) -> None:
         """Close the file until the next line, so that another process may rename it."""
-        if self.stream:
-            self.stream.close()
-            self.stream = None  # type: ignore[assignment]  # the base class opens it again
+        stream, self.stream = self.stream, None  # type: ignore[assignment]  # the base class opens it again
+        if stream:
+            with contextlib.suppress(OSError):  # a full disk: the line is lost, and nothing else
+                stream.close()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- the base class's name
+        """Say nothing of a line that the disk has no room for; of anything else what logging says."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 def start_logging(home: Path, *, level: int = logging.INFO) -> logging.Logger:

@@ -58,3 +58,15 @@ def test_log_lines_have_fields(tmp_path):
     first, second = map(json.loads, (tmp_path / "log" / "rollcall.jsonl").read_text().splitlines())
     assert (first["message"], first["level"], first["asset"], first["stage"], first["seconds"]) == ("stage done", "info", "ab", "look", 1.5)
     assert "ValueError: x" in second["error"]
+
+
+def test_a_full_disk_loses_lines_of_the_log_and_nothing_else(tmp_path, capfd):
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "rollcall.jsonl").symlink_to("/dev/full")
+    log = start_logging(tmp_path)
+    try:
+        for _ in range(3):
+            log.info("stage ended")
+    finally:
+        stop_logging()
+    assert capfd.readouterr().err == ""

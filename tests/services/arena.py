@@ -27,7 +27,7 @@ from infra.wiring import open_adapters, open_catalog
 from tasks.plan import make_plan
 from tests.flow import libraries
 from tests.material import OUR_MODELS
-from tests.services.standing import TOKEN, Standing, wait_until
+from tests.services.standing import TOKEN, Standing
 
 MEDIA, OBJECTS = "fault-media", "fault-objects"
 ROOT = f"s3://{MEDIA}/tv"
@@ -206,9 +206,17 @@ class Library(Standing):
         part.write_text(f"{stage} {when}")
         part.rename(self.signs / "hold")
 
-    def await_hold(self) -> None:
-        """Wait until a run is there."""
-        wait_until((self.signs / "reached").exists, PATIENCE_SECONDS, every=0.02)
+    def await_hold(self, *, scanning: bool = False) -> float:
+        """Wait until a run is there; return the seconds that it took."""
+        began = scanned = time.monotonic()
+        while not (self.signs / "reached").exists():
+            if scanning and time.monotonic() - scanned > SCAN_SECONDS:
+                with contextlib.suppress(RollcallError):
+                    self.scan()
+                scanned = time.monotonic()
+            assert time.monotonic() - began < PATIENCE_SECONDS, self.state()
+            time.sleep(0.02)
+        return time.monotonic() - began
 
     def go(self) -> None:
         """Let it go on."""

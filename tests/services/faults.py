@@ -62,8 +62,8 @@ def killed_in_every_stage(arena: Arena):
         library.spare()
         library.hold(*POINTS[0])
         library.scan()
+        library.await_hold()
         for point, following in zip(POINTS, (*POINTS[1:], None), strict=True):
-            library.await_hold()
             library.kill_at_work()
             began = time.monotonic()
             if following is not None:
@@ -73,7 +73,7 @@ def killed_in_every_stage(arena: Arena):
             if following is None:
                 seconds = library.until_done(since=began)
             else:
-                _until(library.signs / "reached")
+                library.await_hold()
                 seconds = time.monotonic() - began
             told.append((point, seconds))
         differing = library.compared()
@@ -140,7 +140,7 @@ def disk_full(arena: Arena):
         fetched = list((disk / "cache" / "media").rglob("*.mp4"))
         library.hold("look")
         ballast.unlink()
-        seconds = [_until(library.signs / "reached")]
+        seconds = [library.await_hold(scanning=True)]
         ballast = _fill(disk)
         library.go()
         time.sleep(8)
@@ -311,10 +311,6 @@ def _told(library: Library, fault: str, seconds: float, outcome: str = "work wai
 def _event(name: str, etag: str) -> dict:
     stored = {"key": f"tv/{name}", "eTag": etag, "size": 1}
     return {"Records": [{"eventVersion": "2.1", "eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": MEDIA}, "object": stored}}]}
-
-
-def _until(path: Path) -> float:
-    return wait_until(path.exists, 120, every=0.05)
 
 
 @contextlib.contextmanager
