@@ -1,4 +1,4 @@
-"""Who is kept from all training: one rule for all roles, so that what one network learnt from does not spoil the measuring of another."""
+"""Who of the people with names (LFW, Glint360K) is kept from training; of the face tracks the manifests' `split` decides, of scenes the source."""
 
 from __future__ import annotations
 

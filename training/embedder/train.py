@@ -25,7 +25,7 @@ from training.run import Average, Run, laid_out, schedule, single_thread
 class Recipe:
     """The knobs of a run. The three shares are faces of one batch."""
 
-    steps: int = 8400
+    steps: int = 30000
     made: int = 30
     nameless: int = 4
     named: int = 14

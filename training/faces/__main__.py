@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     if told.command == "gap":
         teacher = open_teacher(SHARED / "models")
         detector = open_detector(find("detector", [ModelFolder(WEIGHTS)], NAME), open_session, second_look=False)
-        learnt = (p for p in prepare(SHARED, cache, **MATERIAL).pictures if p.kind == "scene" and "aside" not in p.name)
+        learnt = (p for p in prepare(SHARED, cache, **MATERIAL).pictures if p.kind == "scene" and " aside " not in p.name)
         _say({"pictures": "learnt from", **evaluate.by_pose(detector, ((read_rgb(p.jpeg), p.faces) for p in learnt))})
         unseen = (scene.picture for scene in evaluate.held_out(SHARED / "train"))
         _say({"pictures": "held out", **evaluate.by_pose(detector, ((picture, label(picture, teacher)) for picture in unseen))})
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
             export(trained(folder), path)
             held_out = list(evaluate.held_out(SHARED / "train"))
             for name, scenes in (("all", held_out), ("no crowds", evaluate.without_crowds(held_out))):
-                for numbers in evaluate.curve(path, scenes, [each / 100 for each in range(20, 80, 5)]):
+                for numbers in evaluate.curve(path, scenes, [each / 100 for each in range(20, 80)]):
                     _say({"scenes": name, **numbers})
     return 0
 

@@ -30,6 +30,7 @@ SEEN = 0.45  # share of a face that must be in the picture; with less it is neit
 ENLARGED = 2.0  # at most, against the stored picture
 COVERED = 0.9, 0.5  # share of the view, along one side at least, that a scene or a track fills: small faces come from crowds and mosaics
 LEVELS = 3  # halved copies of a picture, so that no view is shrunken by more than two at once
+EXCHANGED = 0.35  # how often a near-frontal face is exchanged for a chip's
 EXCHANGED_APART = 0.07  # of the face's side: how far the points of a face may lie from the chip's, so that only near-frontal faces are exchanged
 SQUEEZED = 0.25, (0.72, 1.1)  # how often, and within what, a view is narrowed or widened: heads differ, and a turned one is narrower
 SHARES = {"face": 0.34, "big": 0.14, "mosaic": 0.32, "empty": 0.2}
@@ -63,12 +64,10 @@ class Crops:
     Args:
         material: pictures and chips.
         rng: all choices come from it.
-        exchanged: probability with which a near-frontal face is exchanged for a chip's.
     """
 
-    def __init__(self, material: Material, rng: np.random.Generator, exchanged: float = 0.35) -> None:
+    def __init__(self, material: Material, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._exchanged = exchanged
         self._chips = [read_rgb(chip) for chip in material.chips]
         self._mask = _oval(112, (56, 66), (44, 52))
         sources = [_source(picture.jpeg, picture.kind == "track", picture.faces) for picture in material.pictures]
@@ -172,7 +171,7 @@ class Crops:
         for number in rng.permutation(len(crop.boxes))[:3]:
             box, points = crop.boxes[number], crop.points[number]
             side = (box[2:] - box[:2]).max()
-            if side < POINTED or not crop.learnt[number] or rng.random() >= self._exchanged:
+            if side < POINTED or not crop.learnt[number] or rng.random() >= EXCHANGED:
                 continue
             fitted = similarity(ARCFACE_TEMPLATE, points.astype(np.float64))
             if np.abs(ARCFACE_TEMPLATE @ fitted[:, :2].T + fitted[:, 2] - points).max() > EXCHANGED_APART * side:
@@ -219,7 +218,7 @@ def _affine(scale: tuple[float, float], angle: float, mirror: bool, centre: Arra
 
 
 def _warp(source: Source, matrix: NDArray[np.float64], ground: NDArray[np.uint8] | tuple[int, int], mirror: bool) -> Crop:
-    """Return a picture and its faces under a similarity, laid on `ground` (H, W, 3), or with smeared edges at a size (H, W)."""
+    """Return a picture and its faces under an affine map, laid on `ground` (H, W, 3), or with smeared edges at a size (H, W)."""
     turn, shift = matrix[:, :2], matrix[:, 2]
     scale = math.sqrt(abs(np.linalg.det(turn)))
     level = min(max(0, int(math.log2(1 / scale))), len(source.levels) - 1) if scale < 1 else 0

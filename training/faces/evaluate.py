@@ -43,7 +43,7 @@ class Scene:
 def held_out(train: Path) -> Iterator[Scene]:
     """Yield the held-out scenes."""
     rows = {row["image"]: row["scrfd"] for row in map(json.loads, (train / "scenes" / "labels.jsonl").read_text().splitlines())}
-    for name, jpeg in scenes(train, held_out=True):
+    for name, jpeg in scenes(train, unseen=True):
         faces, picture = rows[name], read_rgb(jpeg)
         boxes = np.array([face["box"] for face in faces], np.float32).reshape(-1, 4)
         least = LEAST_SHARE * max(picture.shape[:2])
@@ -83,10 +83,10 @@ def score(detect: Callable[[NDArray[np.uint8]], Detections], threshold: float, m
     return result
 
 
-def open_file(path: Path, *, nms_iou: float = 0.4, low_score: float = 0.05) -> Detector:
+def open_file(path: Path) -> Detector:
     """Return a detector on an exported file, whatever its manifest says: for choosing the thresholds."""
     form = InputFormat("picture", SIZE_WH, "rgb", (127.5,) * 3, (128.0,) * 3, free_size=True)
-    thresholds = {"score": 0.5, "low_score": low_score, "nms_iou": nms_iou}
+    thresholds = {"score": 0.5, "low_score": 0.05, "nms_iou": 0.4}
     manifest = Manifest(NAME, "detector", "scrfd", "", False, {"network": ModelFile(path.name)}, form, thresholds=thresholds)
     return open_detector(Model(manifest, {"network": path}, ""), open_session, second_look=False)
 
@@ -123,9 +123,9 @@ def compare(models: Sequence[Path], train: Path, names: Sequence[str]) -> dict[s
     return table
 
 
-def curve(path: Path, material: Sequence[Scene], thresholds: Sequence[float], nms_iou: float = 0.4) -> list[dict[str, float]]:
+def curve(path: Path, material: Sequence[Scene], thresholds: Sequence[float]) -> list[dict[str, float]]:
     """Return the held-out numbers of an exported file at several thresholds."""
-    detector = open_file(path, nms_iou=nms_iou)
+    detector = open_file(path)
     seen = {id(scene.picture): detector.detect(scene.picture) for scene in material}
     return [{"threshold": each} | score(lambda picture: seen[id(picture)], each, material) for each in thresholds]
 

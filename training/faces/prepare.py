@@ -1,4 +1,4 @@
-"""Training pictures and their labels, made once and kept: pictures of scenes, frames of face tracks, face chips.
+"""Training pictures and their labels, made once and kept: pictures of scenes, frames of face tracks, both also with faces turned aside, face chips.
 
 Labels come from one teacher, YuNet-n, whose licence allows it. It looks at each picture at several sizes and mirrored; where its looks
 agree, their mean is a better label than one look is. The boxes that lie beside the scenes are not read here.
@@ -143,13 +143,13 @@ def _fuse(rows: NDArray[np.float32], sizes: Sequence[float]) -> Faces:
     return Faces(table[:, :4], table[:, 4:14].reshape(-1, 5, 2), table[:, 14])
 
 
-def scenes(train: Path, held_out: bool) -> Iterator[tuple[str, bytes]]:
+def scenes(train: Path, unseen: bool) -> Iterator[tuple[str, bytes]]:
     """Yield names and JPEG files of the scenes, of the sources held out or of the others."""
     rows = [json.loads(line) for line in (train / "scenes" / "labels.jsonl").read_text().splitlines()]
     with zipfile.ZipFile(train / "scenes" / "scenes.zip") as archive:
         members = {Path(name).name: name for name in archive.namelist()}
         for row in rows:
-            if (row["source"] in HELD_OUT_SOURCES) == held_out:
+            if (row["source"] in HELD_OUT_SOURCES) == unseen:
                 yield row["image"], archive.read(members[row["image"]])
 
 
@@ -240,7 +240,7 @@ def prepare(shared: Path, cache: Path, *, most_scenes: int, track_each: int, mos
     if cache.is_file():
         return read_material(cache)
     teacher = open_teacher(shared / "models")
-    found = islice(scenes(shared / "train", held_out=False), most_scenes)
+    found = islice(scenes(shared / "train", unseen=False), most_scenes)
     pictures = [Picture(name, "scene", jpeg, label(read_rgb(jpeg), teacher)) for name, jpeg in found]
     pictures += track_pictures(shared / "train", track_each, teacher) if track_each else []
     few = [picture for k, picture in enumerate(pictures) if picture.kind == "scene" or k % TRACK_SHARE == 0]

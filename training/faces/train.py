@@ -21,8 +21,8 @@ from training.run import Average, Run, laid_out, schedule, single_thread
 class Recipe:
     """All that decides a run besides the material; the defaults are the shipped file's."""
 
-    steps: int = 12000
-    fall: float = 0.35  # share of the steps over which the learning rate falls
+    steps: int = 30000
+    fall: float = 0.5  # share of the steps over which the learning rate falls
     rate: float = 2.5e-3
     decay: float = 0.02
     warmup: int = 300

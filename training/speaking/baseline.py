@@ -1,7 +1,8 @@
-"""The two-tower network of the AVA-ActiveSpeaker paper (Roth et al. 2019, arXiv 1901.01342, section 4 and table 3), trained as ours is.
+"""The two-tower network of the AVA-ActiveSpeaker paper (Roth et al. 2019, arXiv 1901.01342), trained on the material that ours learns from.
 
-Two towers of depth-wise separable convolutions give an embedding of the face and of the sound; they are joined and judged at each instant by
-itself (static: two fully connected layers) or through two GRUs. Each tower carries an auxiliary judgement of weight 0.4. The paper's faces
+Section 4 and table 3: two towers of depth-wise separable convolutions give an embedding of the face and of the sound; they are joined and
+judged at each instant by itself (static: two fully connected layers) or through two GRUs. Each tower carries an auxiliary judgement of weight
+0.4. The paper's faces
 are 128 x 128 at 20 Hz and its sound is a mel spectrogram of the last half second; here both towers see the line's own inputs, 112 x 112 grey
 at 25 Hz and MFCC rows. The four networks of the paper are `ava-static`, `ava-gru`, `ava-visual-static` and `ava-visual-gru`.
 """
