@@ -213,8 +213,12 @@ def _overlap(left: Said, right: Said) -> float:
 
 
 def worst_face(source: Answer, variant: Answer, *, picture: float = 0.0) -> float:
-    """Return the lowest mean IoU of a source's face with its counterpart `picture` seconds later; 0 where one has none, 1 for no faces."""
-    return min((max((_mean_iou(face, other, picture) for other in variant.faces), default=0.0) for face in source.faces), default=1.0)
+    """Return the lowest mean IoU of a source's face with its counterpart `picture` seconds later; 0 where one has none, 1 for no faces.
+
+    A face is what is seen for a second: a box that flickers up for less has no counterpart to be held to.
+    """
+    faces = [face for face in source.faces if len(face.boxes) >= GRID_HZ]
+    return min((max((_mean_iou(face, other, picture) for other in variant.faces), default=0.0) for face in faces), default=1.0)
 
 
 def _mean_iou(face: Face, other: Face, later: float) -> float:
