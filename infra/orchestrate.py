@@ -32,7 +32,6 @@ STOP_SECONDS = 10.0
 DRAIN_SECONDS = 10.0
 ATTEMPTS = 3  # somebody else may take the free port before the server does
 LOG_LIMIT = 16 << 20
-TEMPLATE_LIMIT = 4 << 20  # bytes: a database that is larger has been in use
 TAG = "rollcall"  # of all our flow runs
 
 QUIET = {
@@ -116,14 +115,15 @@ class PrefectServer:
         self._end_leftovers()
         self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self._database_url is None:
+        new = self._database_url is None and not (self.data / "prefect.db").exists()
+        if new:
             self._copy_template()
         for attempt in range(1, ATTEMPTS + 1):
             port = _free_port(self._last_port() if attempt == 1 else 0)
             process = self._launch(port)
             url = f"http://127.0.0.1:{port}/api"
             if self._wait_until_healthy(url, process):
-                if self._database_url is None:
+                if new:
                     self._keep_template()
                 (self.data / "port").write_text(str(port))
                 return {"url": url, "port": port, "pid": process.pid, "started": process_start(process.pid)}
@@ -175,15 +175,16 @@ class PrefectServer:
     def _copy_template(self) -> None:
         """Begin a new home with a database that was migrated before: ten seconds of work are done once an installation, not once a home."""
         template, database = _template(), self.data / "prefect.db"
-        if template.exists() and not database.exists():
+        if template.exists():
             part = database.with_suffix(".part")
             with contextlib.suppress(OSError):
                 shutil.copyfile(template, part)
                 part.replace(database)
 
     def _keep_template(self) -> None:
+        """Keep a database that nobody has used yet: one with runs in it would tell of them in every new home."""
         template, database = _template(), self.data / "prefect.db"
-        if template.exists() or (database.exists() and database.stat().st_size > TEMPLATE_LIMIT):
+        if template.exists():
             return
         part = template.with_suffix(f".{os.getpid()}")
         with contextlib.suppress(OSError, sqlite3.Error):
