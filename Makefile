@@ -34,8 +34,8 @@ down: setup  ## end it
 test: setup  ## all tests that need no GPU, no services and no hours
 	$(BIN)/python -m pytest -q -m "not services"
 
-test-services: setup  ## tests with a real S3 server, PostgreSQL and Prefect server; apt install radosgw ceph-mon ceph-osd postgresql postgresql-contrib prometheus libfaketime
-	$(BIN)/python -m pytest -q -m services --require-services
+test-services: setup  ## tests with a real S3 server, PostgreSQL and Prefect server, but the fault suite (make reliability); apt install radosgw ceph-mon ceph-osd postgresql postgresql-contrib prometheus libfaketime
+	$(BIN)/python -m pytest -q -m services --require-services --ignore=tests/services/test_faults.py
 
 test-image:  ## the steps of infra/docker/Dockerfile without an engine: a fresh environment from its lock, and the program that it gives
 	sh infra/docker/try_install.sh
