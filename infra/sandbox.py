@@ -33,6 +33,7 @@ from typing import Any
 from asd_core import errors
 from asd_core.errors import ArtifactDamaged, DecodeLimit, RollcallError, Unavailable, Unreadable
 from infra.codec import Packed, encode, unpack
+from infra.supervise import process_start
 
 Progress = Callable[[str, float, float], None]
 GIGABYTE = 1 << 30
@@ -79,7 +80,8 @@ class _Child:
         self.watch_again = 0.0  # monotonic time of the next look at the limits
 
     def alive(self) -> bool:
-        return self.process.poll() is None
+        # The system tells of a process's end only when the last of its threads is gone; one that was killed is a zombie before that.
+        return self.process.poll() is None and process_start(self.process.pid) is not None
 
     def send(self, data: bytes) -> None:
         stdin = self.process.stdin
