@@ -18,7 +18,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "monmaptool", "setpriv")
+PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "monmaptool", "setpriv")
 PACKAGES = "radosgw ceph-mon ceph-osd"
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
@@ -135,17 +135,39 @@ class S3Server:
         self._do("ceph-mon", "-i", "a", "--mkfs", "--monmap", monmap)
         self._daemons.append(self._launch("ceph-mon", "-i", "a", "-f"))
         self._do("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", str(uuid.uuid4()))
-        self._daemons.append(self._launch("ceph-osd", "-i", "0", "-f"))
+        self._start_store()
         keys = ("--access-key", self.access_key, "--secret-key", self.secret_key)
         self._do("radosgw-admin", "user", "create", "--uid", "rollcall", "--display-name", "Rollcall", *keys)
 
-    def _do(self, program: str, *arguments: str) -> None:
+    def _start_store(self) -> None:
+        """Start the store; return when the monitor counts it as up.
+
+        Without authentication a client of the monitor may speak before it has learnt the cluster's name; it is refused ("wrong fsid"),
+        and ends. That happens to the store in one start of twenty, and to the question whether it is up: both are repeated.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        self._daemons.append(self._launch("ceph-osd", "-i", "0", "-f"))
+        while not self._store_is_up():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"ceph-osd does not come up:\n{self._log('ceph-osd')}")
+            if self._daemons[-1].poll() is not None:
+                self._daemons[-1] = self._launch("ceph-osd", "-i", "0", "-f")
+            time.sleep(0.1)
+
+    def _store_is_up(self) -> bool:
+        try:
+            return b"1 up" in self._do("ceph", "--connect-timeout", "10", "osd", "stat")
+        except RuntimeError:
+            return False
+
+    def _do(self, program: str, *arguments: str) -> bytes:
         command = [program, "-c", str(self._folder / "ceph.conf"), *arguments]
         if program == "monmaptool":
             command = [program, *arguments]
         done = subprocess.run(command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, timeout=START_SECONDS, check=False)
         if done.returncode:
             raise RuntimeError(f"{program} {arguments[0]} failed:\n{done.stderr.decode(errors='replace')[-2000:]}\n{self._log('ceph-osd')}")
+        return done.stdout
 
     def _launch(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self._folder / f"{program}.log").open("ab") as log:
