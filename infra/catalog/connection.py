@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from importlib import resources
 from typing import Any
@@ -21,12 +20,11 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from asd_core.errors import RequestError, RollcallError, Unavailable
+from infra.catalog import locks
 
 Connection = psycopg.Connection[TupleRow]
 MIGRATION_LOCK = 0x726F6C6C  # advisory lock numbers: any constants that nobody else uses in this database
 PUBLISH_LOCK = 0x726F6C6D
-NAMED_LOCK = 0x726F6C6E
-LOCK_SECONDS = 0.5  # between two tries
 PUBLIC_VIEWS = ("who_spoke_when", "airtime_by_person_day", "co_appearance")
 READER = "rollcall_reader"  # the role of dashboards: it may read the public views and nothing else
 POOL_TIMEOUT = 30.0  # seconds to wait for a connection
@@ -157,7 +155,7 @@ class Catalog:
         """Be the only one, among all processes on this library, who is in this block for a name; who comes second waits.
 
         The lock lives with a connection of its own, so that it ends with the process, however that ends. A database that is restarted
-        forgets it: what is done under it must bear to be done twice.
+        forgets it; it is taken again within seconds, but meanwhile another may come: what is done under it must bear to be done twice.
 
         Args:
             what: a name, such as `asset:<sha256>`.
@@ -167,28 +165,15 @@ class Catalog:
             Unavailable: the database is out of reach.
         """
         self._open()
-        with _errors():
-            connection = psycopg.connect(self._url, autocommit=True, connect_timeout=15)
-        try:
-            while not _lock(connection, what):
-                waiting()
-                time.sleep(LOCK_SECONDS)
+        with contextlib.ExitStack() as lock:
+            with _errors():
+                lock.enter_context(locks.held(self._url, what, waiting))
             yield
-        finally:
-            connection.close()
 
     def is_taken(self, what: str) -> bool:
         """Say whether somebody is in the block that `alone` guards."""
-        self._open()
-        with _errors(), psycopg.connect(self._url, autocommit=True, connect_timeout=15) as connection:
-            return not _lock(connection, what)
-
-
-def _lock(connection: Connection, what: str) -> bool:
-    number = int.from_bytes(hashlib.sha256(what.encode()).digest()[:4], "big", signed=True)
-    with _errors():
-        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (NAMED_LOCK, number)).fetchone()
-    return row is not None and bool(row[0])
+        with self.reading() as connection:
+            return locks.is_taken(connection, what)
 
 
 @contextlib.contextmanager

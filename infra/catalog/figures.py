@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from infra.catalog.connection import NAMED_LOCK, Connection
+from infra.catalog.connection import Connection
+from infra.catalog.locks import HELD
 
-LOCKS = f"""SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
-            WHERE l.locktype = 'advisory' AND l.granted AND l.classid = {NAMED_LOCK}"""  # noqa: S608 -- a number of ours
 STATES = ("new", "done", "failed", "quarantined")
 
 
@@ -74,7 +73,7 @@ def read_figures(connection: Connection, index_positions: Mapping[str, int] | No
         index_lag=_index_lag(connection, index_positions or {}),
         runs={kind: running for kind, running, _ in runs},
         last_done={kind: float(ended) for kind, _, ended in runs if ended is not None},
-        locks=int(_one(connection, LOCKS)),
+        locks=int(_one(connection, f"SELECT count(*) FROM ({HELD}) held")),  # noqa: S608 -- text of ours
         database_bytes=int(_one(connection, "SELECT pg_database_size(current_database())")),
         schema=int(_one(connection, "SELECT max(version) FROM schema_version")),
     )

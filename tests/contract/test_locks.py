@@ -3,10 +3,12 @@
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from asd_core.errors import Unavailable
+from infra.catalog import locks
 from infra.catalog.connection import Catalog
 from infra.settings import child_environment
 
@@ -68,3 +70,20 @@ def test_a_database_that_is_away_is_told(catalog, tmp_path):
     away = Catalog(f"postgresql://rollcall@/postgres?host={tmp_path}&port=5432")
     with pytest.raises(Unavailable), away.alone("a"):
         pass
+
+
+def test_a_lock_that_the_database_forgot_is_taken_again(catalog, database_url, monkeypatch):
+    """What a restart of the server does to a lock: its session is ended."""
+    monkeypatch.setattr(locks, "KEEP_SECONDS", 0.05)
+    other = Catalog(database_url)
+    with catalog.alone("a"):
+        with other.transaction() as connection:
+            ended = connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s", (locks.NAMED_LOCK,)
+            ).fetchall()
+        assert ended == [(True,)]
+        deadline = time.monotonic() + 20
+        while not other.is_taken("a"):
+            assert time.monotonic() < deadline
+    assert not other.is_taken("a")
+    other.close()

@@ -1,0 +1,87 @@
+"""Names that one process at a time may work under, on whatever machine: PostgreSQL's advisory locks, each held by a connection of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import psycopg
+from psycopg.rows import TupleRow
+
+NAMED_LOCK = 0x726F6C6E  # first number of every such lock: a constant that nobody else uses in this database
+TRY_SECONDS = 0.5  # between two tries
+HELD = f"""SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = {NAMED_LOCK}
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""  # noqa: S608 -- a number of ours
+KEEP_SECONDS = 5.0  # between two looks at whether a lock is still held
+CONNECT_SECONDS = 15
+RELEASE_SECONDS = 2.0
+
+
+@contextlib.contextmanager
+def held(url: str, what: str, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a name's lock; `waiting` is called twice a second by who waits for it, and may raise.
+
+    Raises:
+        psycopg.Error: the database is out of reach.
+    """
+    lock = _Lock(url, what)
+    try:
+        while not lock.take():
+            waiting()
+            time.sleep(TRY_SECONDS)
+        threading.Thread(target=lock.keep, name="lock", daemon=True).start()
+        yield
+    finally:
+        lock.release()
+
+
+def is_taken(connection: psycopg.Connection[TupleRow], what: str) -> bool:
+    """Say whether somebody holds a name's lock."""
+    return connection.execute(f"{HELD} AND objid = %s", (_number(what) % 2**32,)).fetchone() is not None  # which shows it without its sign
+
+
+def _number(what: str) -> int:
+    return int.from_bytes(hashlib.sha256(what.encode()).digest()[:4], "big", signed=True)
+
+
+class _Lock:
+    """A name's lock and the connection that holds it; `keep` runs in a thread of its own."""
+
+    def __init__(self, url: str, what: str) -> None:
+        self._url = url
+        self._number = _number(what)
+        self._over = threading.Event()
+        self._using = threading.Lock()
+        self._connection = self._connect()
+
+    def _connect(self) -> psycopg.Connection[TupleRow]:
+        return psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_SECONDS)
+
+    def take(self) -> bool:
+        """Try once."""
+        row = self._connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (NAMED_LOCK, self._number)).fetchone()
+        return row is not None and bool(row[0])
+
+    def keep(self) -> None:
+        """Take the lock again where the database was restarted, which forgets it, unless somebody else was quicker."""
+        taken = True
+        while not self._over.wait(KEEP_SECONDS):
+            with self._using, contextlib.suppress(psycopg.Error):
+                if self._connection.closed:
+                    self._connection, taken = self._connect(), False
+                taken = taken or self.take()
+                self._connection.execute("SELECT")
+                if self._over.is_set():
+                    self._connection.close()
+
+    def release(self) -> None:
+        """Give the lock up, so that whoever looks next finds it free."""
+        self._over.set()
+        if self._using.acquire(timeout=RELEASE_SECONDS):  # else `keep` waits for a database that is away, and closes what it gets
+            with contextlib.suppress(psycopg.Error):
+                self._connection.execute("SELECT pg_advisory_unlock(%s, %s)", (NAMED_LOCK, self._number))
+            self._connection.close()
+            self._using.release()
