@@ -21,10 +21,11 @@ from prefect.types.entrypoint import EntrypointType
 
 from asd_core.errors import NotFound, RollcallError
 from flows.process_asset import look_at
-from flows.process_library import Summary, process_library
+from flows.process_library import process_library
 from flows.report import Report
 from flows.service import ASSET_FLOW, POOLS, QUEUES, SPAN_FLOW, WATCH_FLOW, Queue, pool_of, prefect_key, run_lock, server_url
 from flows.split import Split, look_at_spans
+from flows.summary import Summary
 from flows.watch import scan
 from infra import orchestrate
 from infra.prefect_api import PrefectApi

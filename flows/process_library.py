@@ -10,26 +10,25 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
-import os
-import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from asd_core.errors import MediaError, NotFound, RollcallError, Unavailable
+from asd_core.errors import MediaError, NotFound, RollcallError
 from flows.process_asset import LookAt, look_at, process_asset
+from flows.service import prefect_key, server_for_command
+from flows.summary import AssetResult, AssetState, Summary
 from flows.walk import Found, as_text, identify, is_text, pick, walk
 from infra import orchestrate
 from infra.catalog import assets, runs
-from infra.ending import GIVEN_UP
+from infra.ending import attend
 from infra.places import Copy, Places, as_uri, below, is_object
-from infra.settings import child_environment, load_settings
-from infra.supervise import process_start
+from infra.settings import load_settings
 from infra.wiring import open_adapters
 from tasks.index import catch_up_index
 from tasks.plan import Plan, make_plan
@@ -43,50 +42,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("rollcall")
 PRELOAD = ("tasks.probe", "tasks.look", "tasks.listen")
-STOP_SECONDS = 8.0  # that Ctrl-C waits for the threads to notice
-LOST_SECONDS = 2.0  # the same where a service has died, for which they may wait in vain
-WATCH_SECONDS = 0.2  # between looks at the services
-
-AssetState = Literal["done", "skipped", "failed", "quarantined", "stopped"]
-
-
-@dataclass(frozen=True, slots=True)
-class AssetResult:
-    """What became of one file in this run.
-
-    `made` and `cached` count its stages. `retryable`: the next run tries again. skipped: nothing to do. `earlier`: it was failed or set aside
-    before this run and was not tried.
-    """
-
-    name: str
-    uri: str
-    state: AssetState
-    sha256: str | None = None
-    reason: str = ""
-    retryable: bool = False
-    earlier: bool = False
-    made: int = 0
-    cached: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a run did, file by file, sorted by name. `terms`: what must be said of the models' licences."""
-
-    results: tuple[AssetResult, ...]
-    ignored: int
-    seconds: float
-    terms: tuple[str, ...]
-
-    def of(self, state: AssetState) -> tuple[AssetResult, ...]:
-        """Return the files that ended in a state."""
-        return tuple(one for one in self.results if one.state == state)
-
-    @property
-    def failed(self) -> tuple[AssetResult, ...]:
-        """Return the files that this run could not serve: failed and quarantined."""
-        return tuple(one for one in self.results if one.state in {"failed", "quarantined"} and not one.earlier)
+WATCH_SECONDS = 0.2  # between looks at whether the command is being stopped
 
 
 def process_library(
@@ -229,7 +185,7 @@ class _Run:
         state: Literal["done", "failed", "stopped"] = "stopped"
         try:
             with self._runner() as runner:
-                self._attend(runner)
+                attend(lambda: self._library(runner), lost=self._lost, give_up=self._give_up)
             state = "failed" if any(one.state in {"failed", "quarantined"} and not one.earlier for one in self.results) else "done"
         finally:
             self._finish(state)
@@ -254,15 +210,8 @@ class _Run:
             yield Reporting()
             return
         settings = self._adapters.settings
-        with contextlib.ExitStack() as stack:
-            url = settings.prefect_api_url
-            if url is None:
-                url, self._server_lost = stack.enter_context(_private_server(settings, self._stop))
-            elif not orchestrate.healthy(url):
-                raise Unavailable(f"no Prefect API answers at {url}; --direct works without it")
-            key = settings.prefect_api_key.get_secret_value() if settings.prefect_api_key is not None else None
-            stack.enter_context(orchestrate.connected(url, settings.home, key))
-            yield Orchestrated((orchestrate.TAG, _own_tag()))
+        with server_for_command(settings, self._stop) as (url, self._server_lost), orchestrate.connected(url, settings.home, prefect_key(settings)):
+            yield Orchestrated(orchestrate.own_tags())
 
     def _lost(self) -> str:
         """Return what is to be said where a service that this run needs has died; nothing where all live."""
@@ -272,40 +221,16 @@ class _Run:
             return "the Prefect server died; run the same command again: it goes on from what is finished (--direct works without it)"
         return ""
 
-    def _attend(self, runner: Runner) -> None:
-        """Do the work in a thread of its own, so that this one hears Ctrl-C and sees services die, whatever the others wait for."""
-        ended: Future[None] = Future()
-        context = contextvars.copy_context()
-
-        def body() -> None:
-            try:
-                context.run(self._library, runner)
-            except BaseException as error:  # noqa: BLE001 -- raised again by the thread that waits
-                ended.set_exception(error)
-            else:
-                ended.set_result(None)
-
-        try:
-            threading.Thread(target=body, name="library", daemon=True).start()
-            while not ended.done():
-                wait([ended], timeout=WATCH_SECONDS)
-                lost = self._lost()
-                if lost and not (ended.done() and ended.exception() is None):
-                    raise Unavailable(lost)
-            ended.result()
-        except BaseException:
-            self._stop.set()
-            self._adapters.sandbox.close()
-            if self._adapters.catalog.lost():
-                self._adapters.catalog.close()  # whoever waits for a connection waits in vain
-            wait([ended], timeout=LOST_SECONDS if self._lost() else STOP_SECONDS)
-            if not ended.done():
-                GIVEN_UP.set()
-            raise
+    def _give_up(self) -> None:
+        """Let everybody end who works or waits."""
+        self._stop.set()
+        self._adapters.sandbox.close()
+        if self._adapters.catalog.lost():
+            self._adapters.catalog.close()  # whoever waits for a connection waits in vain
 
     def _library(self, runner: Runner) -> None:
         if not self._direct and self._deployed is None:
-            orchestrate.bury_lost_runs(_is_lost)
+            orchestrate.bury_lost_runs()
         runner.flow("process-library", f"ingest {self._collection}", lambda: self._all(runner))
 
     def _all(self, runner: Runner) -> None:
@@ -323,8 +248,7 @@ class _Run:
             while futures:
                 futures = self._wait_for_some(futures)
         except BaseException:
-            self._stop.set()
-            self._adapters.sandbox.close()
+            self._give_up()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
@@ -433,42 +357,3 @@ def _sentence(error: Exception, one: Found) -> str:
     if isinstance(error, OSError):
         return f"{one.name}: {error.strerror or error}"
     return f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
-
-
-@contextlib.contextmanager
-def _private_server(settings: Settings, stop: threading.Event) -> Iterator[tuple[str, Callable[[], bool]]]:
-    """Give the URL of the home folder's Prefect server, and what says whether it has died; it comes up while this process imports Prefect."""
-    database = settings.prefect_database_url
-    supervisor = orchestrate.supervisor(
-        settings.home, child_environment(), abandoned=stop.is_set, database_url=database.get_secret_value() if database is not None else None
-    )
-    with ThreadPoolExecutor(1, thread_name_prefix="prefect") as beside:
-        starting = beside.submit(supervisor.acquire)
-        try:
-            orchestrate.prepare(settings.home)
-            while not starting.done():
-                wait([starting], timeout=0.2)
-        except BaseException:
-            stop.set()
-            if starting.exception() is None:
-                supervisor.release()
-            raise
-    info: dict[str, Any] = starting.result()
-    try:
-        yield str(info["url"]), lambda: not supervisor.service.alive(info)
-    finally:
-        supervisor.release()
-
-
-def _own_tag() -> str:
-    return f"process:{socket.gethostname()}:{os.getpid()}:{process_start(os.getpid()):.0f}"
-
-
-def _is_lost(tags: Sequence[str]) -> bool:
-    """Say whether the process that made a flow run is known to be gone: it was killed, and nobody said how its runs ended."""
-    for tag in tags:
-        kind, *rest = tag.split(":")
-        if kind == "process" and len(rest) == 3 and rest[0] == socket.gethostname():
-            started = process_start(int(rest[1]))
-            return started is None or f"{started:.0f}" != rest[2]
-    return False

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flows.process_library import AssetResult
+    from flows.summary import AssetResult
     from tasks.stage import Event
 
 

@@ -6,9 +6,12 @@ a notification that comes twice, the scan that finds what was notified, and a co
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Literal
 
 from asd_core.errors import RequestError, Unavailable
@@ -21,6 +24,7 @@ from infra.settings import Settings, child_environment
 
 if TYPE_CHECKING:
     from infra.settings import Place
+    from infra.supervise import Supervisor
     from infra.wiring import Adapters
 
 AT_WORK = frozenset({"RUNNING", "CANCELLING"})
@@ -68,10 +72,52 @@ def use_server(settings: Settings) -> Callable[[], None]:
     """Let the private Prefect server live as long as this process; return what ends that. A server of the settings needs nothing."""
     if settings.prefect_api_url is not None:
         return lambda: None
-    database = settings.prefect_database_url
-    supervisor = orchestrate.supervisor(settings.home, child_environment(), database_url=database.get_secret_value() if database else None)
+    supervisor = _private_server(settings)
     supervisor.acquire()
     return supervisor.release
+
+
+@contextlib.contextmanager
+def server_for_command(settings: Settings, stop: threading.Event) -> Iterator[tuple[str, Callable[[], bool]]]:
+    """Give the URL of the Prefect API to which a command reports, and what says whether its server has died.
+
+    A private server comes up while this process imports Prefect, and lives as long as the command.
+
+    Args:
+        settings: name a server; else it is the home folder's.
+        stop: set when the command is being stopped: the start is given up.
+
+    Raises:
+        Unavailable: there is none, or it does not start.
+    """
+    if settings.prefect_api_url is not None:
+        if not orchestrate.healthy(settings.prefect_api_url):
+            raise Unavailable(f"no Prefect API answers at {settings.prefect_api_url}; --direct works without it")
+        yield settings.prefect_api_url, lambda: False
+        return
+    supervisor = _private_server(settings, abandoned=stop.is_set)
+    with ThreadPoolExecutor(1, thread_name_prefix="prefect") as beside:
+        starting = beside.submit(supervisor.acquire)
+        try:
+            orchestrate.prepare(settings.home)
+            while not starting.done():
+                wait([starting], timeout=0.2)
+        except BaseException:
+            stop.set()
+            if starting.exception() is None:
+                supervisor.release()
+            raise
+    info = starting.result()
+    try:
+        yield str(info["url"]), lambda: not supervisor.service.alive(info)
+    finally:
+        supervisor.release()
+
+
+def _private_server(settings: Settings, abandoned: Callable[[], bool] | None = None) -> Supervisor:
+    database = settings.prefect_database_url
+    url = database.get_secret_value() if database is not None else None
+    return orchestrate.supervisor(settings.home, child_environment(), abandoned=abandoned, database_url=url)
 
 
 def work_key(uri: str, version: str) -> str:

@@ -275,11 +275,23 @@ def connected(url: str, home: Path, key: str | None = None) -> Iterator[None]:
             EventsWorker.drain_all(timeout=DRAIN_SECONDS if healthy(url) else 0, at_exit=True)
 
 
-def bury_lost_runs(is_lost: Callable[[Sequence[str]], bool]) -> int:
-    """Mark flow runs as crashed whose process was killed; `is_lost` is told the tags of each that claims to run. Return how many.
+def own_tags() -> tuple[str, ...]:
+    """Return the tags of flow runs that this process makes: ours, and whose."""
+    return TAG, f"process:{socket.gethostname()}:{os.getpid()}:{process_start(os.getpid()):.0f}"
 
-    Needs `connected`.
-    """
+
+def _is_lost(tags: Sequence[str]) -> bool:
+    """Say whether the process that made a flow run is known to be gone: it was killed, and nobody said how its runs ended."""
+    for tag in tags:
+        kind, *rest = tag.split(":")
+        if kind == "process" and len(rest) == 3 and rest[0] == socket.gethostname():
+            started = process_start(int(rest[1]))
+            return started is None or f"{started:.0f}" != rest[2]
+    return False
+
+
+def bury_lost_runs() -> int:
+    """Mark flow runs as crashed that claim to run and whose process on this machine was killed; return how many. Needs `connected`."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType, FlowRunFilterTags
     from prefect.client.schemas.objects import StateType
@@ -290,7 +302,7 @@ def bury_lost_runs(is_lost: Callable[[Sequence[str]], bool]) -> int:
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])),
     )
     with get_client(sync_client=True) as client:
-        lost = [run for run in client.read_flow_runs(flow_run_filter=running) if is_lost(run.tags)]
+        lost = [run for run in client.read_flow_runs(flow_run_filter=running) if _is_lost(run.tags)]
         for run in lost:
             client.set_flow_run_state(run.id, Crashed(message="its process was killed"), force=True)
     return len(lost)

@@ -14,7 +14,7 @@ from rollcall.cli.show import complain, err, note, person_words, plain, reason_w
 from rollcall.shown import clock
 
 if TYPE_CHECKING:
-    from flows.process_library import Summary
+    from flows.summary import Summary
     from tasks.stage import Event
 
 SOME_FAILED = 3

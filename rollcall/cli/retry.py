@@ -51,7 +51,8 @@ def retry(
 
 
 def _try_now(chosen: dict[str, list[AssetRow]], *, workers: int | None, direct: bool, as_json: bool) -> None:
-    from flows.process_library import Summary, process_library
+    from flows.process_library import process_library
+    from flows.summary import Summary
 
     summaries = []
     for collection, rows in sorted(chosen.items()):
