@@ -32,7 +32,7 @@ _ASSETS = """
 SELECT a.id, a.sha256, a.name, c.name AS collection, a.size, a.state, a.reason, a.retryable, a.attempts, a.duration, a.width, a.height,
        a.frame_rate, a.video_start, a.start_timecode, a.audio_track, a.models, a.settings, a.analysis_key, a.plan_digest,
        (SELECT l.uri FROM location l WHERE l.asset_id = a.id AND l.gone_at IS NULL ORDER BY l.name, l.uri LIMIT 1) AS uri,
-       (SELECT count(*) FROM asset_person p WHERE p.asset_id = a.id) AS people,
+       (SELECT count(DISTINCT k.asset_person_id) FROM track k WHERE k.asset_id = a.id AND NOT k.still) AS people,  -- no still picture
        (SELECT count(*) FROM turn t WHERE t.asset_id = a.id) AS turns,
        coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(turn_cover.cover) r), 0)::float8 AS talk_time,
        a.first_seen, a.published_at

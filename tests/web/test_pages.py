@@ -1,6 +1,7 @@
 """The pages over HTTP, without a browser."""
 
 import json
+import re
 import time
 
 import httpx
@@ -22,6 +23,7 @@ def test_library_lists_every_asset_with_its_state(client, made):
     assert "evening/tuesday &lt;i&gt;.avi" in page
     assert "not a media file" in page
     assert "quarantined" in page
+    assert re.findall(r'0:04.0</td>\s*<td class="number">(\d+)</td>', page) == ["2", "2"]  # people; a still picture is none
     assert f'href="/assets/{made.failed}"' not in page
 
 
