@@ -179,16 +179,15 @@ class _Run:
         self._adapters.objects.check()
         self._emit(Event("found", total=len(self._pending)))
         self._adapters.sandbox.warm()
-        with self._adapters.catalog.transaction() as connection:
-            arguments = {"collection": self._collection, "files": len(self._pending), "direct": self._direct}
-            self._run_id = runs.start_run(connection, "ingest", arguments)
-        state: Literal["done", "failed", "stopped"] = "stopped"
-        try:
-            with self._runner() as runner:
-                attend(lambda: self._library(runner), lost=self._lost, give_up=self._give_up)
-            state = "failed" if any(one.state in {"failed", "quarantined"} and not one.earlier for one in self.results) else "done"
-        finally:
-            self._finish(state)
+        arguments = {"collection": self._collection, "files": len(self._pending), "direct": self._direct}
+        with runs.running(self._adapters.catalog, "ingest", arguments) as self._run_id:
+            state: Literal["done", "failed", "stopped"] = "stopped"
+            try:
+                with self._runner() as runner:
+                    attend(lambda: self._library(runner), lost=self._lost, give_up=self._give_up)
+                state = "failed" if any(one.state in {"failed", "quarantined"} and not one.earlier for one in self.results) else "done"
+            finally:
+                self._finish(state)
 
     def _finish(self, state: Literal["done", "failed", "stopped"]) -> None:
         if self._adapters.catalog.lost():

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from flows.process_library import AssetResult, Summary
 from flows.service import ASSET_FLOW, AT_WORK, Queue, bury_if_lost, open_api, submit_asset, work_key
+from flows.summary import AssetResult, Summary
 from flows.walk import SETTLE_SECONDS, Found, walk
 from infra.catalog import assets, runs
 from infra.places import below, is_object
@@ -101,7 +101,7 @@ def scan(place: Place, adapters: Adapters, plan: Plan, api: PrefectApi) -> Scan:
         assets.miss_locations(connection, below(place.root), [one.uri for one in files if one.nameable])
         if first or fresh:
             told = {"root": place.root, "collection": place.collection}
-            runs.end_run(connection, runs.start_run(connection, "watch", told), "done", {"files": len(files), "submitted": fresh})
+            runs.note_run(connection, "watch", told, summary={"files": len(files), "submitted": fresh})
     return Scan(
         place.root, place.collection, found, ignored, runs=submissions, submitted=fresh, queue=queue if fresh else None,
         seconds_left=len(keys) / pace if keys and pace else None,

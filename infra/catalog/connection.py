@@ -164,10 +164,25 @@ class Catalog:
         Raises:
             Unavailable: the database is out of reach.
         """
+        with self._holding(locks.of_name(what), waiting):
+            yield
+
+    @contextlib.contextmanager
+    def alive(self, run_id: int) -> Iterator[None]:
+        """Let everybody see that the process of a run lives, as `alone` lets them see that a name is taken.
+
+        Raises:
+            Unavailable: the database is out of reach.
+        """
+        with self._holding(locks.of_run(run_id)):
+            yield
+
+    @contextlib.contextmanager
+    def _holding(self, key: locks.Key, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
         self._open()
         with contextlib.ExitStack() as lock:
             with _errors():
-                lock.enter_context(locks.held(self._url, what, waiting))
+                lock.enter_context(locks.held(self._url, key, waiting))
             yield
 
     def is_taken(self, what: str) -> bool:

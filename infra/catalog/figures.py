@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from infra.catalog.connection import Connection
-from infra.catalog.locks import HELD
+from infra.catalog.locks import HELD_NAMES
+from infra.catalog.runs import ALIVE
 
 STATES = ("new", "done", "failed", "quarantined")
 
@@ -33,7 +34,7 @@ class Figures:
         stages: by stage and outcome, since the library was made.
         quarantined: files set aside now, by the class of the error.
         index_lag: entries of the index log behind the index's position, by the embedder's sha256; models without a position count from 0.
-        runs: that have begun and not ended, by kind; one that was killed stays among them.
+        runs: at work now, by kind.
         last_done: when the last run of a kind ended well, in seconds since 1970.
         locks: names that somebody works under now (`Catalog.alone`): assets in work on all machines.
         database_bytes: size of the database on disk.
@@ -60,8 +61,8 @@ def read_figures(connection: Connection, index_positions: Mapping[str, int] | No
     stages = connection.execute("SELECT stage, outcome, count(*), sum(seconds) FROM stage_run GROUP BY 1, 2 ORDER BY 1, 2")
     quarantined = connection.execute("SELECT error, count(*) FROM quarantine WHERE released_at IS NULL GROUP BY 1 ORDER BY 1")
     runs = connection.execute(
-        """SELECT kind, count(*) FILTER (WHERE state = 'running'), extract(epoch FROM max(ended_at) FILTER (WHERE state = 'done'))
-           FROM run GROUP BY 1 ORDER BY 1"""
+        f"""SELECT kind, count(*) FILTER (WHERE state = 'running' AND {ALIVE}), extract(epoch FROM max(ended_at) FILTER (WHERE state = 'done'))
+            FROM run GROUP BY 1 ORDER BY 1"""  # noqa: S608 -- text of ours
     ).fetchall()
     return Figures(
         assets=assets,
@@ -73,7 +74,7 @@ def read_figures(connection: Connection, index_positions: Mapping[str, int] | No
         index_lag=_index_lag(connection, index_positions or {}),
         runs={kind: running for kind, running, _ in runs},
         last_done={kind: float(ended) for kind, _, ended in runs if ended is not None},
-        locks=int(_one(connection, f"SELECT count(*) FROM ({HELD}) held")),  # noqa: S608 -- text of ours
+        locks=int(_one(connection, f"SELECT count(*) FROM ({HELD_NAMES}) held")),  # noqa: S608 -- text of ours
         database_bytes=int(_one(connection, "SELECT pg_database_size(current_database())")),
         schema=int(_one(connection, "SELECT max(version) FROM schema_version")),
     )

@@ -1,4 +1,7 @@
-"""Names that one process at a time may work under, on whatever machine: PostgreSQL's advisory locks, each held by a connection of its own."""
+"""What one process at a time may hold, on whatever machine: PostgreSQL's advisory locks, each held by a connection of its own.
+
+There are locks of names, under which work is done once (`Catalog.alone`), and locks of runs, by which it is seen that their processes live.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,43 @@ from collections.abc import Callable, Iterator
 import psycopg
 from psycopg.rows import TupleRow
 
-NAMED_LOCK = 0x726F6C6E  # first number of every such lock: a constant that nobody else uses in this database
+NAMED_LOCK = 0x726F6C6E  # first number of the lock of a name: a constant that nobody else uses in this database
+RUN_LOCK = 0x726F6C6F  # the same of the lock of a run
 TRY_SECONDS = 0.5  # between two tries
-HELD = f"""SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = {NAMED_LOCK}
-           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""  # noqa: S608 -- a number of ours
 KEEP_SECONDS = 5.0  # between two looks at whether a lock is still held
 CONNECT_SECONDS = 15
 RELEASE_SECONDS = 2.0
 
+Key = tuple[int, int]
+"""The two numbers of a lock, each of 32 bits with its sign."""
+
+
+def _held(kind: int) -> str:
+    return f"""SELECT objid::bigint AS number FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = {kind}
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""  # noqa: S608 -- a number of ours
+
+
+HELD_NAMES, HELD_RUNS = _held(NAMED_LOCK), _held(RUN_LOCK)  # their second numbers, which PostgreSQL shows without their signs
+
+
+def of_name(what: str) -> Key:
+    """Return the lock of a name."""
+    return NAMED_LOCK, int.from_bytes(hashlib.sha256(what.encode()).digest()[:4], "big", signed=True)
+
+
+def of_run(run_id: int) -> Key:
+    """Return the lock of a run."""
+    return RUN_LOCK, run_id
+
 
 @contextlib.contextmanager
-def held(url: str, what: str, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold a name's lock; `waiting` is called twice a second by who waits for it, and may raise.
+def held(url: str, key: Key, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock; `waiting` is called twice a second by who waits for it, and may raise.
 
     Raises:
         psycopg.Error: the database is out of reach.
     """
-    lock = _Lock(url, what)
+    lock = _Lock(url, key)
     try:
         while not lock.take():
             waiting()
@@ -40,19 +63,14 @@ def held(url: str, what: str, waiting: Callable[[], None]) -> Iterator[None]:
 
 def is_taken(connection: psycopg.Connection[TupleRow], what: str) -> bool:
     """Say whether somebody holds a name's lock."""
-    return connection.execute(f"{HELD} AND objid = %s", (_number(what) % 2**32,)).fetchone() is not None  # which shows it without its sign
-
-
-def _number(what: str) -> int:
-    return int.from_bytes(hashlib.sha256(what.encode()).digest()[:4], "big", signed=True)
+    return connection.execute(f"SELECT FROM ({HELD_NAMES}) held WHERE number = %s", (of_name(what)[1] % 2**32,)).fetchone() is not None
 
 
 class _Lock:
-    """A name's lock and the connection that holds it; `keep` runs in a thread of its own."""
+    """A lock and the connection that holds it; `keep` runs in a thread of its own."""
 
-    def __init__(self, url: str, what: str) -> None:
-        self._url = url
-        self._number = _number(what)
+    def __init__(self, url: str, key: Key) -> None:
+        self._url, self._key = url, key
         self._over = threading.Event()
         self._using = threading.Lock()
         self._connection = self._connect()
@@ -62,7 +80,7 @@ class _Lock:
 
     def take(self) -> bool:
         """Try once."""
-        row = self._connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (NAMED_LOCK, self._number)).fetchone()
+        row = self._connection.execute("SELECT pg_try_advisory_lock(%s, %s)", self._key).fetchone()
         return row is not None and bool(row[0])
 
     def keep(self) -> None:
@@ -82,6 +100,6 @@ class _Lock:
         self._over.set()
         if self._using.acquire(timeout=RELEASE_SECONDS):  # else `keep` waits for a database that is away, and closes what it gets
             with contextlib.suppress(psycopg.Error):
-                self._connection.execute("SELECT pg_advisory_unlock(%s, %s)", (NAMED_LOCK, self._number))
+                self._connection.execute("SELECT pg_advisory_unlock(%s, %s)", self._key)
             self._connection.close()
             self._using.release()

@@ -1,25 +1,61 @@
-"""Runs and their stages: what was done when, how long it took, and what came of it."""
+"""Runs and their stages: what was done when, how long it took, and what came of it.
+
+A run holds a lock of the database while its process lives. One that is said to be running and holds none was killed: whoever begins a run
+next ends it as lost. A lock that the database forgot in a restart is taken again within seconds; a run that was given up meanwhile says
+itself how it ended.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
-from infra.catalog.connection import Connection
+from infra.catalog.connection import Catalog, Connection
+from infra.catalog.locks import HELD_RUNS
+
+ALIVE = f"run.id IN ({HELD_RUNS})"  # of a row of `run` that says that it is running
 
 
-def start_run(connection: Connection, kind: str, arguments: Mapping[str, Any] | None = None) -> int:
-    """Note that a run begins; return its id."""
-    row = connection.execute("INSERT INTO run (kind, arguments) VALUES (%s, %s) RETURNING id", (kind, Jsonb(dict(arguments or {})))).fetchone()
-    assert row is not None  # RETURNING
-    return int(row[0])
+@contextlib.contextmanager
+def running(catalog: Catalog, kind: str, arguments: Mapping[str, Any] | None = None) -> Iterator[int]:
+    """Note that a run begins, and let everybody see in this block that it lives; give its id. How it ends is said with `end_run`.
+
+    Raises:
+        Unavailable: the database is out of reach.
+    """
+    with contextlib.ExitStack() as life:
+        with catalog.transaction() as connection:
+            _end_lost(connection)
+            run_id = _insert(connection, kind, arguments)
+            life.enter_context(catalog.alive(run_id))  # before anybody else sees the row
+        yield run_id
 
 
 def end_run(connection: Connection, run_id: int, state: Literal["done", "failed", "stopped"], summary: Mapping[str, Any] | None = None) -> None:
     """Note how a run ended."""
     connection.execute("UPDATE run SET ended_at = now(), state = %s, summary = %s WHERE id = %s", (state, Jsonb(dict(summary or {})), run_id))
+
+
+def note_run(connection: Connection, kind: str, arguments: Mapping[str, Any] | None = None, *, summary: Mapping[str, Any]) -> None:
+    """Note a run that has ended well, after the fact."""
+    end_run(connection, _insert(connection, kind, arguments), "done", summary)
+
+
+def _insert(connection: Connection, kind: str, arguments: Mapping[str, Any] | None) -> int:
+    row = connection.execute("INSERT INTO run (kind, arguments) VALUES (%s, %s) RETURNING id", (kind, Jsonb(dict(arguments or {})))).fetchone()
+    assert row is not None  # RETURNING
+    return int(row[0])
+
+
+def _end_lost(connection: Connection) -> None:
+    """End the runs whose processes are gone. One that just ends by itself changes its row first and lets go of its lock then: it is left alone."""
+    connection.execute(
+        f"""UPDATE run SET ended_at = now(), state = 'lost'
+            WHERE id IN (SELECT id FROM run WHERE state = 'running' AND NOT {ALIVE} FOR UPDATE SKIP LOCKED)"""  # noqa: S608 -- text of ours
+    )
 
 
 def has_run(connection: Connection, kind: str, arguments: Mapping[str, Any]) -> bool:

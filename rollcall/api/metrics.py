@@ -68,7 +68,7 @@ def families(figures: Figures) -> Iterator[Metric]:
     yield _gauge("rollcall_quarantined_files", "Files set aside, by class of the error.", _keyed(figures.quarantined), ("error",))
     yield _gauge("rollcall_index_lag_entries", "Changes of vectors that the written index does not hold yet, by beginning of the embedder's hash.",
                  {(model[:12],): lag for model, lag in figures.index_lag.items()}, ("model",))  # fmt: skip
-    yield _gauge("rollcall_runs_in_work", "Runs that have begun and not ended, by kind.", _keyed(figures.runs), ("kind",))
+    yield _gauge("rollcall_runs_in_work", "Runs at work now, by kind.", _keyed(figures.runs), ("kind",))
     yield _gauge("rollcall_last_done_timestamp_seconds", "When the last run of a kind ended well.", _keyed(figures.last_done), ("kind",))
     yield _gauge("rollcall_locks_held", "Assets and spans that some process works on now.", figures.locks)
     yield _gauge("rollcall_database_bytes", "Size of the database.", figures.database_bytes)

@@ -34,7 +34,7 @@ def backup(
     with open_adapters() as adapters, shown_progress() as report:
         done = back_up(adapters.catalog, adapters.objects, target.absolute(), on_progress=report)
         with adapters.catalog.transaction() as connection:  # afterwards: in the backup itself it would be a run without an end
-            runs.end_run(connection, runs.start_run(connection, "backup"), "done", {"assets": done.manifest.assets})
+            runs.note_run(connection, "backup", summary={"assets": done.manifest.assets})
     manifest = done.manifest
     if as_json:
         show_json(

@@ -369,9 +369,8 @@ class TestAssets:
             assert assets.release(connection) == 1
 
     def test_runs_and_stages(self, catalog):
-        with catalog.transaction() as connection:
+        with runs.running(catalog, "ingest", {"path": "x"}) as run_id, catalog.transaction() as connection:
             see(connection, "a.mp4")
-            run_id = runs.start_run(connection, "ingest", {"path": "x"})
             runs.record_stage(connection, stage="probe", key="k1", outcome="made", seconds=0.5, sha256=sha("a.mp4"), run_id=run_id, size=10)
             runs.record_stage(connection, stage="look", key="k2", outcome="cached", seconds=0.1, sha256=sha("a.mp4"), run_id=run_id, span="0-6")
             runs.end_run(connection, run_id, "done", {"done": 1})

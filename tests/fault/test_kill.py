@@ -45,6 +45,7 @@ def test_killed_in_every_stage_directly(folder, undisturbed, tmp_path):
     assert code == 0 and events[-1]["reasons"] == []
     assert differences(undisturbed, content(home)) == {}
     assert sum(cached for _, _, cached in events[-1]["states"].values()) > 0  # what was whole was kept
+    assert libraries.run_states(home) == [*["lost"] * len(POINTS), "done"]
     assert libraries.processes_of(home) == []
 
 

@@ -46,6 +46,12 @@ def content(home):
         return snapshot(connection)
 
 
+def run_states(home):
+    """Return how the runs of a home's library ended, in the order in which they began."""
+    with open_catalog(load_settings(home=home)) as catalog, catalog.reading() as connection:
+        return [state for (state,) in connection.execute("SELECT state FROM run ORDER BY id")]
+
+
 def differences(left, right):
     """Return the tables whose rows differ, with the first differing rows."""
     return {
