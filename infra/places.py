@@ -93,7 +93,7 @@ class Places:
     def put(self, url: str, path: Path) -> None:
         """Store a file as the object `s3://bucket/key`."""
         parts = S3Url.parse(url)
-        self._opened().store(parts.bucket).put(parts.key, path.read_bytes())
+        self._opened().store(parts.bucket).put_file(parts.key, path)
 
     def _opened(self) -> S3Service:
         with self._opening:

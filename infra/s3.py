@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import urllib3
 from minio import Minio
@@ -88,9 +90,17 @@ class S3Store:
 
     def put(self, key: str, data: bytes) -> None:
         """Store bytes under a key; readers see them when all have arrived."""
+        self._put(key, io.BytesIO(data), len(data))
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Store a file's bytes as `put` does; a few parts of it are in memory at a time, however long it is."""
+        with path.open("rb") as stream:
+            self._put(key, stream, os.fstat(stream.fileno()).st_size)
+
+    def _put(self, key: str, stream: BinaryIO, size: int) -> None:
         name = self._name(key)
         with self._told(key):
-            self._client.put_object(bucket_name=self.bucket, object_name=name, data=io.BytesIO(data), length=len(data), part_size=PART)
+            self._client.put_object(bucket_name=self.bucket, object_name=name, data=stream, length=size, part_size=PART)
 
     def get(self, key: str) -> bytes | None:
         """Return the bytes, None where there are none."""

@@ -1,7 +1,10 @@
 """What S3 adds to the contract of the stores (tests/contract/test_objects.py): refusals, dead servers, long lists, parts, links, versions."""
 
+import json
 import logging
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -13,6 +16,7 @@ import pytest
 from asd_core.errors import NotFound, RequestError, Unavailable
 from infra.objects import S3Url
 from infra.s3 import PART, S3Service
+from infra.settings import child_environment
 from tests.services.rgw import free_port, s3_settings
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
@@ -106,18 +110,21 @@ def test_a_body_that_breaks_off_is_unavailable(s3_server, store):
             s3_server.start()
 
 
-def test_many_thousand_keys_come_sorted_and_as_they_are_asked_for(s3_server, bucket, store):
+def test_many_thousand_keys_come_sorted_and_as_they_are_asked_for(s3_server, bucket, store, caplog):
     client = s3_server.client()
     keys = [f"news/{n % 7}/{n:05d} é.mp4" for n in range(5200)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: client.put_object(bucket_name=bucket, object_name=key, data=BytesIO(b"x"), length=1), keys))
-    began = time.monotonic()
+    caplog.set_level(logging.DEBUG, "urllib3.connectionpool")  # a line for each request
+
+    def pages():
+        return sum("list-type=2" in record.getMessage() for record in caplog.records)
+
     assert next(iter(store.list())).key == min(keys)
-    first = time.monotonic() - began
+    assert pages() == 1
     assert [info.key for info in store.list()] == sorted(keys)
-    whole = time.monotonic() - began - first
+    assert pages() == 1 + 6
     assert [info.key for info in store.list("news/3/")] == sorted(key for key in keys if key.startswith("news/3/"))
-    assert first < whole  # one page of six
 
 
 def test_parts(s3_server, bucket, store):
@@ -127,6 +134,34 @@ def test_parts(s3_server, bucket, store):
     assert store.get("long") == data
     with store.open("long", start=PART - 2) as stream:
         assert stream.read() == b"\xfe\xffthe end"
+
+
+PUT_FILE = """
+import json, resource, sys
+from pathlib import Path
+from infra.s3 import S3Service
+from infra.settings import S3Settings
+store = S3Service(S3Settings(**json.loads(sys.argv[1]))).store(sys.argv[2])
+store.put("short", b"x")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+store.put_file("a/film.mp4", Path(sys.argv[3]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_long_file_is_stored_a_few_parts_at_a_time(s3_server, bucket, store, tmp_path):
+    film, size = tmp_path / "film.mp4", 20 * PART + 7
+    with film.open("wb") as out:
+        out.write(b"the beginning")
+        out.truncate(size)
+    told = {"endpoint": s3_server.endpoint, "access_key": s3_server.access_key, "secret_key": s3_server.secret_key, "secure": False}
+    command = [sys.executable, "-c", PUT_FILE, json.dumps(told), bucket, str(film)]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) << 10 < 10 * PART
+    assert store.stat("a/film.mp4").size == size
+    with store.open("a/film.mp4", length=13) as stream:
+        assert stream.read() == b"the beginning"
 
 
 def test_links_open_one_object_for_a_while_and_in_ranges(store):
