@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from infra.wiring import Adapters
 
 LOOPBACK = "127.0.0.1"
+BACKLOG = 128
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -55,9 +56,10 @@ def serve(
             listener.bind((listen, port))
         except OSError as error:
             raise RequestError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from error
-        show_line(f"Rollcall is at http://{listen}:{listener.getsockname()[1]}/  (Ctrl-C ends it)")
         config = uvicorn.Config(application(adapters, name or ()), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
         with listener:
+            listener.listen(BACKLOG)  # who comes as soon as the line is read must not be turned away
+            show_line(f"Rollcall is at http://{listen}:{listener.getsockname()[1]}/  (Ctrl-C ends it)")
             uvicorn.Server(config).run(sockets=[listener])
 
 
