@@ -2,15 +2,16 @@
 
 What is new goes to the queue `live`; the first scan of a place, and a heap of new files, go to `backfill`, which live arrivals overtake. What
 was submitted and not begun or not ended is left alone; a run whose process was killed together with its worker is found by the lock that it
-no longer holds, and its asset is submitted again.
+no longer holds, and its asset is submitted again. So is an asset whose analysis is no longer in the store.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 from typing import TYPE_CHECKING, Literal
 
 from flows.service import ASSET_FLOW, AT_WORK, Queue, bury_if_lost, open_api, submit_asset, work_key
@@ -26,11 +27,13 @@ from tasks.publish import plan_digest
 from tasks.stage import Event
 
 if TYPE_CHECKING:
+    from infra.artifacts import ArtifactStore
     from infra.settings import Settings
     from infra.wiring import Adapters
     from tasks.plan import Plan
 
 HEAP = 50  # files that are new at once and more: a backfill
+LOOKED_FOR = 1000  # analyses that a scan looks for in the store, chosen by chance: a bucket takes milliseconds, and money, for each
 PACE_SECONDS = 3600.0  # over which the throughput is looked at
 LOOK_SECONDS = 1.0  # between two looks at what the workers have done
 TROUBLED: tuple[Literal["failed"], Literal["quarantined"]] = ("failed", "quarantined")
@@ -142,16 +145,24 @@ def _sort(adapters: Adapters, files: Iterable[Found], digest: str) -> dict[Kind,
     nameable = [one for one in files if one.nameable]
     with adapters.catalog.reading() as connection:
         known = assets.locations(connection, [one.uri for one in nameable])
+    lost = _lost(adapters.artifacts, {place.analysis_key for place in known.values() if place.state == "done" and place.analysis_key is not None})
     for one in nameable:
-        found[_kind(one, known.get(one.uri), digest)].append(one)
+        found[_kind(one, known.get(one.uri), digest, lost)].append(one)
     return {kind: tuple(files) for kind, files in found.items()}
 
 
-def _kind(one: Found, place: assets.Location | None, digest: str) -> Kind:
+def _lost(artifacts: ArtifactStore, keys: Collection[str]) -> Collection[str]:
+    """Return the keys of analyses that are gone from the store: all of them where some are, which it takes some scans to see if they are few."""
+    some = SystemRandom().sample(sorted(keys), min(len(keys), LOOKED_FOR))
+    lost = set(some) - artifacts.present(some)
+    return lost and set(keys) - artifacts.present(keys)
+
+
+def _kind(one: Found, place: assets.Location | None, digest: str, lost: Collection[str]) -> Kind:
     if place is None or place.version != one.version or place.sha256 is None:
         return "growing" if _grows(one) else "work"
     if place.state == "done" and place.plan_digest == digest:
-        return "indexed"
+        return "work" if place.analysis_key is None or place.analysis_key in lost else "indexed"
     return place.verdict(digest) or "work"
 
 
