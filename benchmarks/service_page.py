@@ -9,6 +9,7 @@ from typing import Any
 Found = dict[str, Any]
 STARTING = 10  # films that wait for children to start
 NOT_YET = "Not measured yet."
+PATHS = (("told of (`POST /events/s3`)", "told"), ("not told of, found by the scan", "untold"))
 
 
 def as_page(found: dict[str, Found]) -> str:
@@ -64,6 +65,27 @@ def mutants(found: Found) -> list[str]:
     lines += ["Why they were quarantined, most frequent first:", "", *(f"- {count}: {reason}" for reason, count in reasons.most_common(12))]
     wrong = [row for row in rows if row[1] not in {"done", "quarantined"}]
     return lines + ([""] + [f"- {name}: {state}, {reason}" for name, state, reason, _ in wrong] if wrong else [])
+
+
+def arrival(found: Found) -> list[str]:
+    """From the bucket to the library."""
+    told = [[words, f"{min(found[path]):.1f} to {max(found[path]):.1f}", len(found[path])] for words, path in PATHS if found[path]]
+    return [
+        "A film of five to seven seconds is put into a watched bucket of a service that `rollcall up --service` has brought up, and nothing more",
+        "is done by hand. Seconds from the put until it is published; `rollcall search` with its first picture then finds it (so it was asserted).",
+        f"The scan comes {found['cron']}.",
+        "",
+        *table(["path", "seconds", "films"], told),
+    ]
+
+
+def again(found: Found) -> list[str]:
+    """A second ingest of what is unchanged."""
+    return [
+        f"{found['assets']} assets, `rollcall ingest --direct` from its start to its end, the database up.",
+        "",
+        *table(["media and artifacts in", "first, s", "again, s"], [[kind, *found[kind].values()] for kind in ("folder", "bucket")]),
+    ]
 
 
 def cost(found: Found) -> list[str]:
@@ -146,6 +168,8 @@ def memory(found: Found) -> list[str]:
 
 SECTIONS: tuple[tuple[str, str, Callable[[Found], list[str]]], ...] = (
     ("mutants", "A thousand damaged files", mutants),
+    ("arrival", "From the bucket to the library", arrival),
+    ("again", "A second ingest", again),
     ("cost", "What the services cost", cost),
     ("share", "Two workers", share),
     ("split", "One long asset, two workers", split),

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import av
 import psycopg
 
 from asd_core.errors import MediaError
@@ -32,7 +33,9 @@ from tasks.probe import probe_file
 from tests.flow import libraries
 from tests.material import OUR_MODELS, make_films
 from tests.services.rgw import s3_settings
-from tests.services.standing import remuxed
+from tests.services.standing import notification, remuxed
+from tests.services.test_second_ingest import ASSETS as SAME
+from tests.services.test_second_ingest import second_ingests
 
 __all__ = ["OUT", "PARTS", "ROOT"]
 
@@ -44,6 +47,7 @@ CHILDREN = 6  # that read side by side
 CHILD_SECONDS = 30.0  # that the shortest stretch may take in a child
 MINUTES, ROUNDS = 10, 1  # of the asset whose cost is looked at
 LENGTHS = (10, 30, 60, 240)  # minutes of the assets whose memory is looked at
+ARRIVALS = 4  # films told of, and as many that are not
 ASSETS = 50  # that workers share
 LONG_MINUTES = 30  # of the asset that they split
 START_SECONDS = 900  # that a service may take to come up on a machine with other work
@@ -185,6 +189,55 @@ def _direct(film: Path, clock: Clock | None = None) -> dict[str, Any]:
         return {"seconds": asset["seconds"], "whole": ended - began, "cpu": clock.between(began, ended) if clock is not None else {}}
 
 
+def arrival(keep: Keep) -> None:
+    """Put films into a watched bucket, some told of and some not; how long until each is searchable, untouched by hand."""
+    films = short_films()
+    found: dict[str, list[float]] = {"told": [], "untold": []}
+    with servers() as (database, store), standing(database, store, "arrival", ["s3://media/tv"], ROLLCALL_WATCH__CRON="* * * * *") as service:
+        client = store.client()
+        client.make_bucket(bucket_name="media")
+        service.run("up", "--service", "--port", "0", timeout=START_SECONDS)
+        service.run("deploy", timeout=START_SECONDS)
+        with tempfile.TemporaryDirectory(prefix="rollcall-arrival-") as folder:
+            for number in range(2 * ARRIVALS):
+                path, name = ("told", "untold")[number % 2], f"{number:02d}.mp4"
+                film = remuxed(films[number // 2 % len(films)], Path(folder) / name, title=name)
+                photo = _first_picture(film, Path(folder) / "photo.png")
+                etag = client.fput_object(bucket_name="media", object_name=f"tv/{name}", file_path=str(film)).etag
+                began = time.monotonic()
+                if path == "told":
+                    status, answer = service.tell(notification("media", f"tv/{name}", etag))
+                    assert status == 200 and answer["started"], answer
+                while not _is_published(service.library, name):
+                    assert time.monotonic() - began < START_SECONDS, name
+                    time.sleep(0.2)
+                seconds = time.monotonic() - began
+                moments = json.loads(service.run("search", "--image", photo, "--json"))
+                assert name in {moment["asset"] for moment in moments}, moments
+                found[path].append(seconds)
+                keep({"cron": "every minute", **found})
+                print(path, seconds, file=sys.stderr, flush=True)
+
+
+def _is_published(library: str, name: str) -> bool:
+    with psycopg.connect(library) as connection:
+        return connection.execute("SELECT FROM asset WHERE name = %s AND state = 'done'", (name,)).fetchone() is not None
+
+
+def _first_picture(film: Path, target: Path) -> Path:
+    with av.open(str(film)) as source:
+        next(source.decode(video=0)).to_image().save(target)
+    return target
+
+
+def again(keep: Keep) -> None:
+    """Ingest 200 unchanged assets a second time."""
+    with servers() as (_, store), tempfile.TemporaryDirectory(prefix="rollcall-again-") as folder:
+        store.client().make_bucket(bucket_name="again")
+        taken = second_ingests(store, "again", Path(folder))
+        keep({"assets": SAME, **{place: {"first": first, "second": second} for place, (first, second) in taken.items()}})
+
+
 def memory(keep: Keep) -> None:
     """Take longer and longer films in, each in a process of its own, and look at the memory of its tree."""
     rows: list[dict[str, Any]] = []
@@ -267,4 +320,6 @@ def split(keep: Keep) -> None:
         })  # fmt: skip
 
 
-PARTS: dict[str, Callable[[Keep], None]] = {"mutants": mutants, "memory": memory, "cost": cost, "share": share, "split": split}
+PARTS: dict[str, Callable[[Keep], None]] = {
+    "mutants": mutants, "arrival": arrival, "again": again, "memory": memory, "cost": cost, "share": share, "split": split,
+}  # fmt: skip

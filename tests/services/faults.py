@@ -19,7 +19,7 @@ from pathlib import Path
 
 from flows.process_library import process_library
 from tests.services.arena import COLLECTION, MEDIA, OBJECTS, Arena, Library
-from tests.services.standing import wait_until
+from tests.services.standing import notification, wait_until
 
 ALONE, TOGETHER = "alone.mp4", "together.mp4"
 BOTH = (ALONE, TOGETHER)
@@ -195,7 +195,7 @@ def told_twice(arena: Arena):
     """The same notification comes four times, twice of them at once, and once more after the work."""
     with arena.library("twice", *BOTH) as library:
         library.work("--limit", "1")
-        events = [_event(name, arena.put(name, arena.films[name])) for name in BOTH]
+        events = [notification(MEDIA, f"tv/{name}", arena.put(name, arena.films[name])) for name in BOTH]
         began = time.monotonic()
         answers = library.tell(*events, *events)
         seconds = library.until_done(since=began, scanning=False)
@@ -210,10 +210,10 @@ def told_late(arena: Arena):
     with arena.library("late", *BOTH) as library:
         library.work("--limit", "1")
         earlier = arena.put(ALONE, arena.films[TOGETHER])
-        now = [_event(name, arena.put(name, arena.films[name])) for name in BOTH]
+        now = [notification(MEDIA, f"tv/{name}", arena.put(name, arena.films[name])) for name in BOTH]
         began = time.monotonic()
         library.tell(*now)
-        library.tell(_event(ALONE, earlier), _event("gone.mp4", "0" * 32))
+        library.tell(notification(MEDIA, f"tv/{ALONE}", earlier), notification(MEDIA, "tv/gone.mp4", "0" * 32))
         seconds = library.until_done(since=began, scanning=False)
         said = "what lies there is taken once; the late runs find nothing to do"
         return [_told(library, "Notifications late: of a version that was replaced, of an object that is gone", seconds, said)]
@@ -306,11 +306,6 @@ def clock_jumps(arena: Arena):
 
 def _told(library: Library, fault: str, seconds: float, outcome: str = "work waits or is tried again; nothing is lost") -> Outcome:
     return Outcome(fault, outcome, seconds, library.compared())
-
-
-def _event(name: str, etag: str) -> dict:
-    stored = {"key": f"tv/{name}", "eTag": etag, "size": 1}
-    return {"Records": [{"eventVersion": "2.1", "eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": MEDIA}, "object": stored}}]}
 
 
 @contextlib.contextmanager

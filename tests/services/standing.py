@@ -106,6 +106,12 @@ class Standing:
         self.run("down")
 
 
+def notification(bucket: str, key: str, etag: str, name: str = "ObjectCreated:Put") -> dict:
+    """Return the event that an S3 service tells of an object."""
+    stored = {"key": key.replace(" ", "+"), "eTag": etag, "size": 1, "sequencer": "0055AED6DCD90281E5"}
+    return {"Records": [{"eventVersion": "2.1", "eventName": name, "s3": {"bucket": {"name": bucket}, "object": stored}}]}
+
+
 def wait_until(true, seconds, every=0.2):
     """Wait until something is so; return the seconds that it took."""
     began = time.monotonic()

@@ -13,7 +13,7 @@ from flows.service import WATCH_FLOW
 from infra.programs import find_programs
 from tests.flow.libraries import processes_of
 from tests.material import SHORT_FILMS
-from tests.services.standing import TOKEN, Standing, remuxed, wait_until
+from tests.services.standing import TOKEN, Standing, notification, remuxed, wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(400)]
 EVERY_MINUTE, NEVER = "* * * * *", "0 0 29 2 *"
@@ -39,12 +39,7 @@ def put(service, film, key, folder):
     """Put a film of its own into the bucket; return the event that an S3 service would tell."""
     data = remuxed(film, folder / "made.mp4", title=key).read_bytes()
     etag = service.bucket.put_object(bucket_name="media", object_name=key, data=io.BytesIO(data), length=len(data)).etag
-    return event(key, etag)
-
-
-def event(key, etag, name="ObjectCreated:Put"):
-    stored = {"key": key.replace(" ", "+"), "eTag": etag, "size": 1, "sequencer": "0055AED6DCD90281E5"}
-    return {"Records": [{"eventVersion": "2.1", "eventName": name, "s3": {"bucket": {"name": "media"}, "object": stored}}]}
+    return notification("media", key, etag)
 
 
 def rows(service, sql):
@@ -83,7 +78,7 @@ def test_a_late_event_for_a_replaced_object_does_no_harm(service, films, tmp_pat
 
 
 def test_a_removal_is_noted_where_it_is_so(service):
-    removal = event("tv/replaced.mp4", "", "ObjectRemoved:Delete")
+    removal = notification("media", "tv/replaced.mp4", "", "ObjectRemoved:Delete")
     assert service.tell(removal)[1]["known"] == ["s3://media/tv/replaced.mp4"]
     service.bucket.remove_object(bucket_name="media", object_name="tv/replaced.mp4")
     assert service.tell(removal)[1]["gone"] == ["s3://media/tv/replaced.mp4"]
@@ -91,8 +86,8 @@ def test_a_removal_is_noted_where_it_is_so(service):
 
 
 def test_what_is_not_watched_and_who_bears_no_token_are_refused(service):
-    assert service.tell(event("radio/a.mp4", "x"))[0] == 403
-    assert service.tell(event("tv/a.mp4", "x"), token="guess")[0] == 401
+    assert service.tell(notification("media", "radio/a.mp4", "x"))[0] == 403
+    assert service.tell(notification("media", "tv/a.mp4", "x"), token="guess")[0] == 401
     assert service.tell(b"no event")[0] == 400
 
 
