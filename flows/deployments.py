@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow
@@ -20,7 +21,8 @@ from prefect.states import Completed, Failed
 from prefect.types.entrypoint import EntrypointType
 
 from asd_core.errors import NotFound, RollcallError
-from flows.process_asset import look_at
+from flows.cluster import look_on_cluster
+from flows.process_asset import LookAt, look_at
 from flows.process_library import process_library
 from flows.report import Report
 from flows.service import ASSET_FLOW, POOLS, QUEUES, SPAN_FLOW, WATCH_FLOW, Queue, pool_of, prefect_key, run_lock, server_url
@@ -52,8 +54,7 @@ def process_asset_run(uri: str, root: str, collection: str = "library") -> Any:
         collection: of the asset.
     """
     settings = load_settings()
-    api = PrefectApi(server_url(settings), prefect_key(settings))
-    look = Split(api, settings, uri, root).look if settings.split_seconds is not None else look_at
+    look = _look(settings, uri, root)
     with ExitStack() as held:
         locked = False
         for delay in (*AGAIN_SECONDS, None):
@@ -73,6 +74,15 @@ def process_asset_run(uri: str, root: str, collection: str = "library") -> Any:
                     return _ended(uri, summary, report)
             time.sleep(delay)
     raise AssertionError
+
+
+def _look(settings: Settings, uri: str, root: str) -> LookAt:
+    """Return who looks at the picture: a cluster, other workers too, or this one alone."""
+    if settings.span_runner is not None:
+        return partial(look_on_cluster, root=root)
+    if settings.split_seconds is not None:
+        return Split(PrefectApi(server_url(settings), prefect_key(settings)), settings, uri, root).look
+    return look_at
 
 
 def _run_id() -> str:
@@ -103,7 +113,8 @@ def look_span_run(uri: str, root: str, sha256: str, spans: list[str]) -> Any:
         spans: their names, such as `0-5`.
     """
     settings = load_settings()
-    made = look_at_spans(settings, run_id=_run_id(), uri=uri, root=root, sha256=sha256, spans=spans)
+    with open_catalog(settings) as catalog, catalog.alone(run_lock(_run_id())):
+        made = look_at_spans(settings, uri=uri, root=root, sha256=sha256, spans=spans)
     return Completed(message=f"{made} spans")
 
 

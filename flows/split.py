@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from asd_core.errors import RollcallError
 from flows.process_asset import look_at
-from flows.service import SPAN_FLOW, bury_if_lost, pool_of, run_lock
+from flows.service import SPAN_FLOW, bury_if_lost, pool_of
 from flows.walk import pick
 from infra.catalog import assets
 from infra.prefect_api import WAITING, FlowRun, PrefectApi
@@ -45,9 +45,7 @@ class Split:
 
     def look(self, job: Job, info: MediaInfo, spans: list[range]) -> list[Look]:
         """Return what was seen in all spans of an asset, looked at together with whoever comes."""
-        longest = self._settings.split_seconds or info.duration
-        count = max(1, min(len(spans), math.ceil(info.duration / max(longest, 1.0))))
-        parts = [spans[len(spans) * n // count : len(spans) * (n + 1) // count] for n in range(count)]
+        parts = parts_of(spans, info.duration, self._settings.split_seconds or info.duration)
         runs = [self._submit(job, part, n) for n, part in enumerate(parts[1:], start=2)]
         seen = look_at(job, info, parts[0])
         for part, run in zip(parts[1:], runs, strict=True):
@@ -77,13 +75,19 @@ class Split:
                 job.check_stopped()
 
 
-def look_at_spans(settings: Settings, *, run_id: str, uri: str, root: str, sha256: str, spans: list[str]) -> int:
+def parts_of(spans: list[range], duration: float, longest: float) -> list[list[range]]:
+    """Return the spans of an asset in parts of about the same length, which is at most `longest` seconds where spans are shorter."""
+    count = max(1, min(len(spans), math.ceil(duration / max(longest, 1.0))))
+    return [spans[len(spans) * n // count : len(spans) * (n + 1) // count] for n in range(count)]
+
+
+def look_at_spans(settings: Settings, *, uri: str, root: str, sha256: str, spans: list[str]) -> int:
     """Look at spans of an asset, and leave them in the store; return how many there are.
 
     Nothing is published. Where the library knows other bytes at the place by now, or none, nothing is done.
     """
     plan = make_plan(settings)
-    with open_adapters(settings, preload=("tasks.probe", "tasks.look")) as adapters, adapters.catalog.alone(run_lock(run_id)):
+    with open_adapters(settings, preload=("tasks.probe", "tasks.look")) as adapters:
         with adapters.catalog.reading() as connection:
             place = assets.locations(connection, [uri]).get(uri)
         for one in pick([root], [uri], adapters.places):

@@ -14,6 +14,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
+from flows.cluster import check
 from flows.service import QUEUES, prefect_key, server_url, use_server
 from infra import orchestrate
 from infra.settings import worker_variables
@@ -36,8 +37,10 @@ def run_worker(settings: Settings, *, pool: str, limit: int, say: Callable[[str]
         say: told when the worker is ready.
 
     Raises:
+        RequestError: the package of the cluster that `span_runner` names is missing.
         Unavailable: no Prefect server answers.
     """
+    check(settings.span_runner)
     release = use_server(settings)
     try:
         url = server_url(settings)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -248,6 +249,9 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, le=1024, description="of one network or decoder; 0: the cores shared among the workers")
     span_seconds: int = Field(60, ge=MARK_SECONDS, description="length of one `look` task, a multiple of 10; changes no result")
     split_seconds: int | None = Field(None, ge=MARK_SECONDS, description="what is longer is looked at by several workers; unset: never")
+    span_runner: str | None = Field(
+        None, description="`dask://host:port` or `ray://host:port`: a cluster that looks at long assets for the workers; unset: they do it"
+    )
     cache_gigabytes: float = Field(50.0, gt=0, description="artifacts and proxies that can be made again")
     media_cache_gigabytes: float = Field(50.0, gt=0, description="media fetched from buckets, the least recently used of which go first")
     objects_url: str | None = Field(
@@ -276,6 +280,13 @@ class Settings(BaseSettings):
         if seconds % MARK_SECONDS:
             raise ValueError(f"must be a multiple of {MARK_SECONDS} seconds")
         return seconds
+
+    @field_validator("span_runner")
+    @classmethod
+    def _a_cluster(cls, runner: str | None) -> str | None:
+        if runner is not None and not re.fullmatch(r"(dask|ray)://[^/@\s]+:\d+", runner):
+            raise ValueError("must be dask://host:port or ray://host:port")
+        return runner
 
     @model_validator(mode="before")
     @classmethod

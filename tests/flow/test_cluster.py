@@ -1,0 +1,138 @@
+"""A long asset looked at on a cluster: of Dask in processes of their own, where its package is; and what happens without one."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from asd_core.errors import RequestError
+from flows.cluster import check, look_on_cluster
+from flows.process_library import process_library
+from flows.split import parts_of
+from infra.settings import load_settings
+from infra.wiring import open_catalog
+from tests.flow.libraries import ROOT, content, differences, prefect, processes_of
+from tests.material import LONG_FILM, OUR_MODELS, folder_of
+from tests.services.standing import Standing, remuxed, wait_until
+
+pytestmark = pytest.mark.service
+
+
+def closed_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def looks(home):
+    """How often each span was looked at, and by whom: in a run of the library, or outside of one, as a cluster does."""
+    with open_catalog(load_settings(home=home)) as catalog, catalog.reading() as connection:
+        rows = connection.execute("SELECT span, outcome, run_id IS NULL FROM stage_run WHERE stage = 'look' ORDER BY 1, 2").fetchall()
+    return [(span, outcome, "cluster" if outside else "here") for span, outcome, outside in rows]
+
+
+def test_parts_are_whole_spans_of_about_the_same_length():
+    spans = [range(n, n + 1) for n in range(7)]
+    parts = parts_of(spans, 65.0, 30)
+    assert [len(part) for part in parts] == [2, 2, 3] and [span for part in parts for span in part] == spans
+    assert parts_of(spans, 65.0, 65.0) == [spans]
+    assert parts_of([], 0.0, 30) == [[]]
+    assert parts_of(spans, 650.0, 1) == [[span] for span in spans]
+
+
+@pytest.mark.parametrize("kind", ["dask", "ray"])
+def test_a_cluster_whose_package_is_missing_is_named_in_one_line(kind, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RequestError, match=rf"span_runner names a cluster of {kind}.*pip install 'rollcall\[{kind}\]'"):
+        check(f"{kind}://127.0.0.1:1")
+    check(None)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of what a cluster's client leaves open when nobody answers
+def test_what_no_cluster_did_is_done_here(films, tmp_path):
+    folder = folder_of(tmp_path / "media", *films(LONG_FILM))
+    told = {"models": OUR_MODELS, "span_seconds": 10}
+    nobody = load_settings(home=tmp_path / "nobody", span_runner=f"dask://127.0.0.1:{closed_port()}", **told)
+    (result,) = process_library([folder], direct=True, settings=nobody, deployed=partial(look_on_cluster, root=str(folder))).results
+    assert result.state == "done"
+    assert "cluster failed" in (tmp_path / "nobody" / "log" / "rollcall.jsonl").read_text()
+    assert {each[1:] for each in looks(nobody.home)} == {("made", "here")} and len(looks(nobody.home)) > 1
+    process_library([folder], direct=True, settings=load_settings(home=tmp_path / "plain", **told))
+    assert differences(content(nobody.home), content(tmp_path / "plain")) == {}
+
+
+@contextlib.contextmanager
+def dask_cluster(folder, environment, workers):
+    """Give the address of a scheduler with workers, each a process of its own."""
+    told = folder / "scheduler.json"
+    quiet = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "20s", "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    commands = [["dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(told)]]
+    commands += [["dask_worker", "--scheduler-file", str(told), "--nthreads", "1", "--no-nanny", "--no-dashboard"]] * workers
+    started = []
+    try:
+        for number, (module, *arguments) in enumerate(commands):
+            command = [sys.executable, "-m", f"distributed.cli.{module}", *arguments]
+            with (folder / f"dask-{number}.txt").open("wb") as log:
+                process = subprocess.Popen(
+                    command, cwd=folder, env=environment | quiet, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
+            started.append(process)
+            wait_until(lambda: told.exists() and told.read_text().endswith("}"), 60)
+        yield json.loads(told.read_text())["address"].removeprefix("tcp://")
+    finally:
+        for process in reversed(started):  # workers that lose their scheduler first do not always end
+            end(process)
+
+
+def end(process):
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+            return
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_cluster_of_dask_looks_at_a_long_asset(films, tmp_path):
+    package = pytest.importorskip("prefect_dask", reason="needs a cluster of Dask: pip install 'rollcall[dask]'")
+    film = remuxed(films(LONG_FILM)[0], tmp_path / "media" / "long.mp4", times=4)
+    direct = Standing(tmp_path / "one", ROLLCALL_SPAN_SECONDS="10")
+    direct.run("ingest", film.parent, "--direct")
+    found = os.pathsep.join([str(Path(package.__file__).parents[1]), str(ROOT)])  # the package may lie anywhere on the path
+    service = Standing(tmp_path / "two", ROLLCALL_SPAN_SECONDS="10", ROLLCALL_SPLIT_SECONDS="20", PYTHONPATH=found)
+    try:
+        service.run("up")
+        service.run("deploy")
+        with dask_cluster(tmp_path, service.environment, workers=2) as address:
+            service.environment["ROLLCALL_SPAN_RUNNER"] = f"dask://{address}"
+            service.work("--limit", "1")
+            began = time.monotonic()
+            service.run("ingest", film.parent, "--submit")
+            print(f"\na cluster of two: {time.monotonic() - began:.1f} s from submission to the last row")
+            (run,) = service.runs()
+            assert run.state == "COMPLETED"
+            time.sleep(3)  # task runs reach the API as events, in the background
+            tasks = [each for each in prefect(service.api.url, "task_runs") if each["flow_run_id"] == run.id]
+        parts = {each["name"]: each["state_name"] for each in tasks if each["name"].startswith("look part")}
+        assert len(parts) >= 4 and set(parts.values()) == {"Completed"}
+        by = looks(service.home)
+        spans = {span for span, *_ in by}
+        assert by == sorted([(span, "cached", "here") for span in spans] + [(span, "made", "cluster") for span in spans])  # none twice
+        assert differences(content(service.home), content(direct.home)) == {}
+    finally:
+        service.close()
+    assert processes_of(service.home) == []
