@@ -90,40 +90,33 @@ def killed_in_every_stage(arena: Arena):
 def postgres_stopped(arena: Arena):
     """Library and Prefect lose their database in the middle of the work."""
     with arena.library("postgres", TOGETHER) as library:
-        library.work("--limit", "1")
-        library.reach("look")
-        arena.postgres.stop()
-        library.go()
-        time.sleep(OUTAGE_SECONDS)
-        arena.postgres.start()
-        seconds = library.until_done()
+        seconds = _without(library, arena.postgres.stop, arena.postgres.start, OUTAGE_SECONDS)
         return [_told(library, f"PostgreSQL (library and Prefect) killed, back after {OUTAGE_SECONDS:.0f} s", seconds)]
 
 
 def s3_stopped(arena: Arena):
     """Media and artifacts are out of reach in the middle of the work."""
     with arena.library("s3", TOGETHER) as library:
-        library.work("--limit", "1")
-        library.reach("look")
-        arena.s3.stop()
-        library.go()
-        time.sleep(OUTAGE_SECONDS)
-        arena.s3.start()
-        seconds = library.until_done()
+        seconds = _without(library, arena.s3.stop, arena.s3.start, OUTAGE_SECONDS)
         return [_told(library, f"S3 killed, back after {OUTAGE_SECONDS:.0f} s", seconds)]
 
 
 def prefect_restarted(arena: Arena):
     """The Prefect server dies and comes back, while a run is at work and another waits."""
     with arena.library("prefect_gone", *BOTH) as library:
-        library.work("--limit", "1")
-        library.reach("look")
-        arena.kill_prefect()
-        library.go()
-        time.sleep(5)
-        arena.start_prefect()
-        seconds = library.until_done()
+        seconds = _without(library, arena.kill_prefect, arena.start_prefect, 5)
         return [_told(library, "Prefect server killed, started again after 5 s", seconds)]
+
+
+def _without(library: Library, stop: Callable[[], None], start: Callable[[], None], seconds: float) -> float:
+    """Stop a service in the middle of the work, start it again so many seconds later; return the seconds until all is done."""
+    library.work("--limit", "1")
+    library.reach("look")
+    stop()
+    library.go()
+    time.sleep(seconds)
+    start()
+    return library.until_done()
 
 
 # ---- disk ----
@@ -285,7 +278,7 @@ def clock_jumps(arena: Arena):
     """The clock of a worker's machine jumps an hour ahead, two hours back, and is put right, in the middle of the work."""
     if not FAKETIME.exists():
         raise CannotBeTried("needs libfaketime: apt install libfaketime")
-    clock = arena.folder / "clock"
+    clock = arena.folder / "clock-is-wrong-by"
     clock.write_text("+0")
     told = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     with arena.library("clock", TOGETHER, **told) as library:
