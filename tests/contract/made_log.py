@@ -1,15 +1,18 @@
-"""A made log, as a vector index follows one, for tests of the index."""
+"""A made log, as a vector index follows one, and the index that tests open on it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from infra.catalog.index_log import IndexChanges
+from infra.vectors import VectorIndex
 from infra.vectors.files import START
 
 D = 16
+MODEL = "ab" * 32
 
 
 def unit(count: int, seed: int = 0, dimension: int = D) -> np.ndarray:
@@ -52,3 +55,30 @@ class Log:
         later = self.entries[since[0] :]
         added = {ident for action, ident in later if action == "add" and ident in self.vectors}
         return IndexChanges(end, False, self.pairs(added), sorted({ident for action, ident in later if action == "remove"}))
+
+
+def opened(folder: Path, **given) -> VectorIndex:
+    return VectorIndex(folder, model=MODEL, dimension=D, **given)
+
+
+def side_of(folder: Path) -> Path:
+    """Return where the side file of the index lies."""
+    return folder / f"{MODEL[:16]}.json"
+
+
+def files_of(folder: Path) -> dict[str, int]:
+    """Return the files of a folder with their times, without locks."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.suffix != ".lock"}
+
+
+def assert_holds(index: VectorIndex, log: Log, *, queries: int = 5) -> None:
+    """The index is what the log says, and finds what a loop over all vectors finds."""
+    assert index.differences(np.array(sorted(log.vectors)), log.pairs()) == []
+    assert (len(index), index.ids().tolist()) == (len(log.vectors), sorted(log.vectors))
+    ids = np.array(sorted(log.vectors))
+    matrix = np.stack([log.vectors[k] for k in ids]) if len(ids) else np.zeros((0, D), np.float32)
+    asked = unit(queries, seed=99)
+    for row, nearest, alike in zip(asked @ matrix.T, index.nearest(asked, 7), index.alike(asked, 0.3), strict=True):
+        assert [m.id for m in nearest] == ids[np.argsort(-row, kind="stable")[:7]].tolist()
+        assert [m.id for m in alike] == [k for _, k in sorted((-c, k) for c, k in zip(row, ids, strict=True) if c >= 0.3)]
+        assert np.allclose([m.cosine for m in alike], np.sort(row[row >= 0.3])[::-1], atol=1e-6)

@@ -5,26 +5,15 @@ import os
 import signal
 import time
 
-import numpy as np
 import pytest
 
 from asd_core.errors import Unavailable
 from infra.s3 import S3Service
-from infra.vectors import VectorIndex, files
-from tests.contract.made_log import D, Log, unit
+from infra.vectors import files
+from tests.contract.made_log import Log, assert_holds, opened, unit
 from tests.services.rgw import s3_settings
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
-MODEL = "ab" * 32
-
-
-def opened(folder, store, **given):
-    return VectorIndex(folder, model=MODEL, dimension=D, store=store, **given)
-
-
-def assert_holds(index, log):
-    assert index.differences(np.array(sorted(log.vectors)), log.pairs()) == []
-    assert index.faults() == []
 
 
 @pytest.fixture
@@ -34,17 +23,20 @@ def store(s3_server, bucket):
 
 def test_a_new_machine_starts_from_the_bucket(tmp_path, store):
     log = Log().add(range(500), unit(500))
-    opened(tmp_path / "one", store, exact_limit=100).snapshot(log)
+    opened(tmp_path / "one", store=store, exact_limit=100).snapshot(log)
     log.add([500], unit(1, seed=1)).remove(3)
     log.asked.clear()
-    two = opened(tmp_path / "two", store)
+    two = opened(tmp_path / "two", store=store)
     two.catch_up(log)
     assert log.asked == [500]
     assert (two.changes, two.is_exact) == (2, False)
     assert_holds(two, log)
+    assert two.faults() == []
     two.snapshot(log)
     assert len({info.key.split("/")[1] for info in store.list("vectors/")}) == 2  # the old snapshot has gone: one file, one side file
-    assert_holds(opened(tmp_path / "three", store), log)
+    three = opened(tmp_path / "three", store=store)
+    assert_holds(three, log)
+    assert three.faults() == []
 
 
 def _snapshot(folder, settings, bucket, part, begun):
@@ -58,12 +50,12 @@ def _snapshot(folder, settings, bucket, part, begun):
         put(key, data)
 
     store.put = slowly
-    opened(folder, store).snapshot(Log().add(range(500), unit(500)).remove(7))
+    opened(folder, store=store).snapshot(Log().add(range(500), unit(500)).remove(7))
 
 
 def test_a_writer_that_is_killed_while_it_uploads_harms_nobody(tmp_path, store, s3_server, bucket):
     log = Log().add(range(500), unit(500))
-    opened(tmp_path / "one", store).snapshot(log)
+    opened(tmp_path / "one", store=store).snapshot(log)
     before = {info.key for info in store.list("vectors/")}
     spawn = multiprocessing.get_context("spawn")
     begun = spawn.Event()
@@ -76,30 +68,32 @@ def test_a_writer_that_is_killed_while_it_uploads_harms_nobody(tmp_path, store, 
     log.remove(7)
     left = {info.key for info in store.list("vectors/")}
     assert before < left
-    two = opened(tmp_path / "two", store)
+    two = opened(tmp_path / "two", store=store)
     assert two.stands_at[0] == 500
     two.catch_up(log)
     assert_holds(two, log)
-    one = opened(tmp_path / "one", store)  # had written its own files before
+    assert two.faults() == []
+    one = opened(tmp_path / "one", store=store)  # had written its own files before
     assert one.stands_at[0] == 501
     assert not one.snapshot(log)  # nothing new, but the bucket gets it
-    assert opened(tmp_path / "three", store).stands_at[0] == 501
+    assert opened(tmp_path / "three", store=store).stands_at[0] == 501
 
 
 def test_a_dead_server_stops_no_search(tmp_path, store, s3_server):
     log = Log().add(range(50), unit(50))
-    index = opened(tmp_path / "one", store)
+    index = opened(tmp_path / "one", store=store)
     index.snapshot(log)
     s3_server.stop()
     try:
-        assert opened(tmp_path / "one", store).catch_up(log) == 50
-        assert opened(tmp_path / "two", store).catch_up(log) == 50
+        assert opened(tmp_path / "one", store=store).catch_up(log) == 50
+        assert opened(tmp_path / "two", store=store).catch_up(log) == 50
         with pytest.raises(Unavailable):
             index.snapshot(log.add([50], unit(1, seed=1)))
         assert_holds(index, log)
+        assert index.faults() == []
     finally:
         s3_server.start()
-    again = opened(tmp_path / "one", store)
+    again = opened(tmp_path / "one", store=store)
     assert again.stands_at[0] == 51
     again.snapshot(log)
-    assert opened(tmp_path / "three", store).stands_at[0] == 51
+    assert opened(tmp_path / "three", store=store).stands_at[0] == 51
