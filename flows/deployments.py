@@ -10,6 +10,7 @@ Imports Prefect: `infra.orchestrate.prepare` must have been called where its set
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,21 +23,24 @@ from prefect.types.entrypoint import EntrypointType
 
 from asd_core.errors import NotFound, RollcallError
 from flows.cluster import look_on_cluster
+from flows.limit import limited, longest_run
 from flows.process_asset import LookAt, look_at
 from flows.process_library import process_library
 from flows.report import Report
 from flows.service import ASSET_FLOW, POOLS, QUEUES, SPAN_FLOW, WATCH_FLOW, Queue, pool_of, prefect_key, run_lock, server_url
-from flows.split import Split, look_at_spans
+from flows.split import Split, look_at_spans, marks_of
 from flows.summary import Summary
 from flows.watch import scan
 from infra import orchestrate
 from infra.prefect_api import PrefectApi
-from infra.settings import load_settings
+from infra.settings import MARK_SECONDS, load_settings
 from infra.wiring import open_adapters, open_catalog
 from tasks.plan import make_plan
 
 if TYPE_CHECKING:
+    from asd_core.records import Look, MediaInfo
     from infra.settings import Settings
+    from tasks.stage import Job
 
 AGAIN_SECONDS = (5.0, 30.0, 120.0)  # before another try of an asset that failed for what passes
 LONGEST_SCAN = 3600.0  # seconds; stages of an asset have limits of their own, which follow its length
@@ -54,8 +58,15 @@ def process_asset_run(uri: str, root: str, collection: str = "library") -> Any:
         collection: of the asset.
     """
     settings = load_settings()
-    look = _look(settings, uri, root)
+    look, length = _look(settings, uri, root), 0.0
+
+    def looked(job: Job, info: MediaInfo, spans: list[range]) -> list[Look]:
+        nonlocal length
+        length = report.duration = info.duration
+        return look(job, info, spans)
+
     with ExitStack() as held:
+        held.enter_context(limited(lambda: longest_run(settings, length), _fail(settings)))
         locked = False
         for delay in (*AGAIN_SECONDS, None):
             report = Report()
@@ -64,7 +75,7 @@ def process_asset_run(uri: str, root: str, collection: str = "library") -> Any:
                     catalog = held.enter_context(open_catalog(settings))
                     held.enter_context(catalog.alone(run_lock(_run_id())))
                     locked = True
-                summary = process_library([root], collection=collection, only=[uri], on_event=report, settings=settings, deployed=look)
+                summary = process_library([root], collection=collection, only=[uri], on_event=report, settings=settings, deployed=looked)
             except RollcallError as error:
                 if delay is None or not error.retryable:
                     return Failed(message=str(error))
@@ -83,6 +94,12 @@ def _look(settings: Settings, uri: str, root: str) -> LookAt:
     if settings.split_seconds is not None:
         return Split(PrefectApi(server_url(settings), prefect_key(settings)), settings, uri, root).look
     return look_at
+
+
+def _fail(settings: Settings) -> Callable[[str], object]:
+    """Return what tells the server that this run has failed, from any thread."""
+    run_id, api = _run_id(), PrefectApi(server_url(settings), prefect_key(settings))
+    return lambda why: api.set_state(run_id, "FAILED", why, force=True)
 
 
 def _run_id() -> str:
@@ -113,7 +130,8 @@ def look_span_run(uri: str, root: str, sha256: str, spans: list[str]) -> Any:
         spans: their names, such as `0-5`.
     """
     settings = load_settings()
-    with open_catalog(settings) as catalog, catalog.alone(run_lock(_run_id())):
+    seconds = MARK_SECONDS * sum(len(marks_of(span)) for span in spans)
+    with limited(lambda: longest_run(settings, seconds), _fail(settings)), open_catalog(settings) as catalog, catalog.alone(run_lock(_run_id())):
         made = look_at_spans(settings, uri=uri, root=root, sha256=sha256, spans=spans)
     return Completed(message=f"{made} spans")
 

@@ -94,14 +94,14 @@ def look_at_spans(settings: Settings, *, uri: str, root: str, sha256: str, spans
             if place is not None and place.sha256 == sha256 and place.version == one.version:
                 job = Job(Asset(sha256, one.name, one.uri, one.version, one.size), plan, adapters, Reporting())
                 try:
-                    look_at(job, job.make(PROBE), [_marks(span) for span in spans])
+                    look_at(job, job.make(PROBE), [marks_of(span) for span in spans])
                 finally:
                     job.close()
                 return len(spans)
     return 0
 
 
-def _marks(span: str) -> range:
+def marks_of(span: str) -> range:
     """Return the blocks of a span's name."""
     first, last = (int(mark) for mark in span.split("-"))
     return range(first, last + 1)
