@@ -125,9 +125,9 @@ def _groups(home: Path, database: Any, store: Any) -> Callable[[int, str], str |
     """Return what tells the processes of a service apart: "run" is the work on an asset, with the service or without."""
 
     def group(pid: int, words: str) -> str | None:
-        if str(store._folder) in words:
+        if str(store.folder) in words:
             return "store"
-        if str(database._folder) in words:
+        if str(database.folder) in words:
             return "database"
         if BARE in words:
             return "run"

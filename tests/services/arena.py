@@ -129,10 +129,9 @@ class Library(Standing):
     @property
     def settings(self):
         """The settings that the workers have."""
-        section = {word.lower(): self.environment[f"ROLLCALL_S3__{word}"] for word in ("ENDPOINT", "ACCESS_KEY", "SECRET_KEY", "REGION", "SECURE")}
         return load_settings(
             home=self.home, models=OUR_MODELS, database_url=self.database, prefect_api_url=self.arena.api.url,
-            objects_url=self.environment.get("ROLLCALL_OBJECTS_URL"), s3=section,
+            objects_url=self.environment.get("ROLLCALL_OBJECTS_URL"), s3=self.arena.s3.section(),
             watch={"places": [{"root": self.root, "collection": COLLECTION}], "events_token": TOKEN},
         )  # fmt: skip
 

@@ -7,17 +7,14 @@ import pwd
 import secrets
 import shutil
 import signal
-import subprocess
-import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.services.rgw import ENVIRONMENT, free_port
+import psycopg
+from psycopg import sql
+
+from tests.services.daemons import Daemon, Daemons, free_port
 
 PACKAGES = "postgresql postgresql-contrib"
-START_SECONDS = 60.0
-STOP_SECONDS = 30.0
 OPTIONS = {"listen_addresses": "127.0.0.1", "fsync": "on", "shared_buffers": "32MB", "max_connections": "200", "jit": "off"}
 
 
@@ -37,9 +34,10 @@ class PostgresServer:
         self.password, self.port = secrets.token_hex(12), free_port()
         self._programs = programs()
         self._owner = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
-        self._folder = Path(tempfile.mkdtemp(prefix="rollcall-postgres-", dir="/tmp"))  # a place that another user may enter
-        self._server: subprocess.Popen[bytes] | None = None
-        self._launcher = ThreadPoolExecutor(1, thread_name_prefix="postgres-server")  # a thread that lives as long as the server (see rgw)
+        as_owner = ["--reuid", str(self._owner.pw_uid), "--regid", str(self._owner.pw_gid), "--clear-groups"] if self._owner is not None else []
+        self._daemons = Daemons("postgres", ["setpriv", *as_owner])
+        self.folder = self._daemons.folder
+        self._server: Daemon | None = None
         try:
             self._create()
             self.start()
@@ -53,9 +51,6 @@ class PostgresServer:
 
     def database(self, name: str) -> str:
         """Make an empty database, in place of one that has the name; return its URL."""
-        import psycopg
-        from psycopg import sql
-
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -63,55 +58,33 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start the server; return when it takes connections."""
-        import psycopg
-
         given = [part for name, value in OPTIONS.items() for part in ("-c", f"{name}={value}")]
-        data = str(self._folder / "data")
-        with (self._folder / "log").open("ab") as log:
-            command = [*self._as_owner(), "--pdeathsig", "QUIT", f"{self._programs}/postgres", "-D", data, "-p", str(self.port), "-k", "", *given]
-            told = {"env": ENVIRONMENT, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True, "cwd": "/"}
-            self._server = self._launcher.submit(subprocess.Popen, command, **told).result()
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                psycopg.connect(self.url("postgres"), connect_timeout=5).close()
-                return
-            except psycopg.OperationalError:
-                if self._server.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"PostgreSQL does not come up:\n{self._log()}") from None
-                time.sleep(0.05)
+        command = [f"{self._programs}/postgres", "-D", str(self.folder / "data"), "-p", str(self.port), "-k", "", *given]
+        self._server = self._daemons.begin(*command, is_up=self._answers, death=signal.SIGQUIT)
 
     def stop(self) -> None:
         """End the server as a crash does: connections break, what is committed stays."""
         if self._server is not None:
-            self._server.send_signal(signal.SIGQUIT)
-            self._server.wait(STOP_SECONDS)
+            self._daemons.end(self._server, signal.SIGQUIT)
             self._server = None
 
     def close(self) -> None:
         """End the server and forget its databases."""
         self.stop()
-        self._launcher.shutdown()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._daemons.close()
 
     def _create(self) -> None:
-        word = self._folder / "password"
+        word = self.folder / "password"
         word.write_text(self.password)
-        for path in (self._folder, word):
-            if self._owner is not None:
-                os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
-        command = [f"{self._programs}/initdb", "-D", str(self._folder / "data"), "-U", self.user, "--pwfile", str(word), "-N"]
-        command += ["--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8"]
-        done = subprocess.run(
-            [*self._as_owner(), *command], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, timeout=START_SECONDS, check=False, cwd="/"
-        )
-        if done.returncode:
-            raise RuntimeError(f"initdb failed:\n{done.stderr.decode(errors='replace')[-2000:]}")
+        if self._owner is not None:
+            for path in (self.folder, word):
+                shutil.chown(path, self._owner.pw_uid, self._owner.pw_gid)
+        told = ["-U", self.user, "--pwfile", str(word), "-N", "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8"]
+        self._daemons.do(f"{self._programs}/initdb", "-D", str(self.folder / "data"), *told)
 
-    def _as_owner(self) -> list[str]:
-        if self._owner is None:
-            return ["setpriv"]
-        return ["setpriv", "--reuid", str(self._owner.pw_uid), "--regid", str(self._owner.pw_gid), "--clear-groups"]
-
-    def _log(self) -> str:
-        return (self._folder / "log").read_text(errors="replace")[-2000:]
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=5).close()
+            return True
+        except psycopg.OperationalError:
+            return False

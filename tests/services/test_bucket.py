@@ -76,7 +76,7 @@ def filled(s3_server, folder):
 
 
 def settings_of(home, server, **told):
-    return load_settings(home=home, models=OUR_MODELS, s3=s3_settings(server).model_dump(), **told)
+    return load_settings(home=home, models=OUR_MODELS, s3=server.section(), **told)
 
 
 def places_apart(rows):

@@ -45,13 +45,12 @@ def test_database(postgres_server, tmp_path):
 
 
 def test_buckets_and_prefect(s3_server, bucket, tmp_path):
-    s3 = {"endpoint": s3_server.endpoint, "access_key": s3_server.access_key, "secret_key": s3_server.secret_key, "secure": False}
-    told = {"objects_url": f"s3://{bucket}/objects", "prefect_api_url": "http://127.0.0.1:9/api", "s3": s3}
+    told = {"objects_url": f"s3://{bucket}/objects", "prefect_api_url": "http://127.0.0.1:9/api", "s3": s3_server.section()}
     found, said = findings(tmp_path / "home", **told)
     assert found["objects"] == ("ok", f"s3://{bucket}/objects answers")
     assert found["prefect"][0] == "wrong" and "127.0.0.1:9" in found["prefect"][1]
     assert s3_server.secret_key not in said
-    found, said = findings(tmp_path / "home", **told | {"s3": s3 | {"secret_key": "not-this-one"}})
+    found, said = findings(tmp_path / "home", **told | {"s3": s3_server.section(secret_key="not-this-one")})
     assert found["objects"][0] == "wrong" and "not-this-one" not in said
     found, _ = findings(tmp_path / "home", **told | {"objects_url": "s3://no-such-bucket/x"})
     assert found["objects"][0] == "wrong"

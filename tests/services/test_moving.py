@@ -10,8 +10,9 @@ from infra.catalog.snapshot import snapshot
 from infra.objects import FolderStore
 from infra.postgres import embedded_database
 from infra.s3 import S3Service
-from infra.settings import S3Settings, ensure_home
+from infra.settings import ensure_home
 from tests.contract.library import add, sha
+from tests.services.rgw import s3_settings
 
 pytestmark = pytest.mark.services
 
@@ -44,8 +45,7 @@ def test_from_a_laptop_to_a_server_and_back(postgres_server, tmp_path):
 
 
 def test_from_a_bucket_to_a_folder_and_into_another_bucket(postgres_server, s3_server, bucket, tmp_path):
-    told = S3Settings(endpoint=s3_server.endpoint, access_key=s3_server.access_key, secret_key=s3_server.secret_key, secure=False)
-    here, there = (S3Service(told).at(f"s3://{bucket}/{name}") for name in ("here", "there"))
+    here, there = (S3Service(s3_settings(s3_server)).at(f"s3://{bucket}/{name}") for name in ("here", "there"))
     catalog, other = (Catalog(postgres_server.database(name)) for name in ("from_bucket", "to_bucket"))
     add(catalog, "a.mp4")
     ArtifactStore(here).save(sha("analysis of a.mp4"), {"analysis": 1})

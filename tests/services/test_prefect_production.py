@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 
 import psycopg
 import pytest
 
 from flows.service import WATCH_FLOW
-from infra.programs import find_programs
 from tests.flow.libraries import processes_of
 from tests.material import SHORT_FILMS
+from tests.services.leavings import found_in, left_behind
 from tests.services.standing import TOKEN, Standing, notification, remuxed, wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(400)]
@@ -103,12 +102,7 @@ def test_what_nobody_told_of_is_found_by_the_schedule(service, films, tmp_path):
 
 
 def test_no_secret_is_in_prefects_database_in_logs_or_in_objects(service):
-    left = {str(path.relative_to(service.home)): path.read_bytes() for path in service.home.rglob("*") if path.is_file()}
-    dump = subprocess.run([find_programs(None) / "pg_dump", "--dbname", service.prefect], capture_output=True, check=True)
-    left["prefect's database"] = dump.stdout
-    assert b"process-asset" in dump.stdout and b"first act" in dump.stdout and any(name.startswith("log/") for name in left)
-    for each in service.bucket.list_objects(bucket_name="objects", recursive=True):
-        with service.bucket.get_object(bucket_name="objects", object_name=each.object_name) as answer:
-            left[f"s3 {each.object_name}"] = answer.read()
-    found = [(name, what) for name, content in left.items() for what, word in service.secrets.items() if word.encode() in content]
-    assert found == []
+    left = left_behind(service.home, database=service.prefect, client=service.bucket, bucket="objects")
+    assert b"process-asset" in left["database"] and b"first act" in left["database"]
+    assert {name.split("/")[0] for name in left} >= {"log", "s3 artifacts"}
+    assert found_in(left, service.secrets) == []

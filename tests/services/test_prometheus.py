@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import threading
 import time
 import urllib.parse
@@ -18,7 +17,7 @@ from rollcall.api.metrics import Telling
 from rollcall.web.app import create_app
 from tests.contract.library import add
 from tests.contract.test_monitoring import MACROS, expressions
-from tests.services.rgw import free_port
+from tests.services.daemons import ENVIRONMENT, Daemons, free_port
 
 FOLDER = Path(__file__).parents[2] / "infra" / "monitoring"
 pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
@@ -43,40 +42,33 @@ def pages(postgres_server, tmp_path):
 
 
 @pytest.fixture
-def ask(pages, tmp_path):
+def ask(pages):
     """A function that asks a Prometheus in PromQL; it has our rules, and reads the pages each second."""
-    program = shutil.which("prometheus")
-    if program is None:
+    if shutil.which("prometheus", path=ENVIRONMENT["PATH"]) is None:
         pytest.skip("needs Prometheus: apt install prometheus")
     text = (FOLDER / "prometheus.yml").read_text()
     assert "serve:8765" in text
-    (tmp_path / "prometheus.yml").write_text(
-        text.replace("serve:8765", pages).replace("30s", "1s").replace("scrape_timeout: 20s", "scrape_timeout: 1s")
-    )
-    shutil.copy(FOLDER / "alerts.yml", tmp_path)
-    port = free_port()
-    command = [program, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data", f"--web.listen-address=127.0.0.1:{port}"]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+    daemons, port = Daemons("prometheus"), free_port()
+    told = text.replace("serve:8765", pages).replace("30s", "1s").replace("scrape_timeout: 20s", "scrape_timeout: 1s")
+    (daemons.folder / "prometheus.yml").write_text(told)
+    shutil.copy(FOLDER / "alerts.yml", daemons.folder)
 
     def asked(query):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{urllib.parse.urlencode({'query': query})}", timeout=10) as answer:
             return json.load(answer)["data"]["result"]
 
+    def has_read():
+        try:
+            return [each["value"][1] for each in asked('up{job="rollcall"}')] == ["1"]
+        except OSError:
+            return False
+
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                if [each["value"][1] for each in asked('up{job="rollcall"}')] == ["1"]:
-                    break
-            except OSError:
-                pass
-            assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()[-2000:]
-            time.sleep(0.3)
+        given = [f"--config.file={daemons.folder}/prometheus.yml", f"--storage.tsdb.path={daemons.folder}/data"]
+        daemons.begin("prometheus", *given, f"--web.listen-address=127.0.0.1:{port}", is_up=has_read)
         yield asked
     finally:
-        process.terminate()
-        process.wait(30)
+        daemons.close()
 
 
 def test_it_reads_and_answers(ask):

@@ -17,7 +17,8 @@ from asd_core.errors import NotFound, RequestError, Unavailable
 from infra.objects import S3Url
 from infra.s3 import PART, S3Service
 from infra.settings import child_environment
-from tests.services.rgw import free_port, s3_settings
+from tests.services.daemons import free_port
+from tests.services.rgw import s3_settings
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
 
@@ -154,8 +155,7 @@ def test_a_long_file_is_stored_a_few_parts_at_a_time(s3_server, bucket, store, t
     with film.open("wb") as out:
         out.write(b"the beginning")
         out.truncate(size)
-    told = {"endpoint": s3_server.endpoint, "access_key": s3_server.access_key, "secret_key": s3_server.secret_key, "secure": False}
-    command = [sys.executable, "-c", PUT_FILE, json.dumps(told), bucket, str(film)]
+    command = [sys.executable, "-c", PUT_FILE, json.dumps(s3_server.section()), bucket, str(film)]
     done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) << 10 < 10 * PART

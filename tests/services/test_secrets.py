@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-import subprocess
 
 import psycopg
 import pytest
 
-from infra.programs import find_programs
 from infra.settings import load_settings
 from tests.flow import libraries
 from tests.material import OUR_MODELS, SHORT_FILMS, folder_of
+from tests.services.leavings import found_in, left_behind
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 KEY, TOKEN = "pnu_4c1d9e52aa", "token-77b1f0c3"
@@ -26,7 +25,7 @@ def ingested(postgres_server, s3_server, films, tmp_path_factory):
     s3_server.client().make_bucket(bucket_name="secrets")
     settings = {
         "database_url": url, "prefect_api_key": KEY, "objects_url": "s3://secrets/objects", "watch": {"events_token": TOKEN},
-        "s3": {"endpoint": s3_server.endpoint, "access_key": s3_server.access_key, "secret_key": s3_server.secret_key, "secure": False},
+        "s3": s3_server.section(),
     }  # fmt: skip
     process = libraries.start(home, folder, settings=settings, workers=1)
     out, err = process.communicate(timeout=240)
@@ -38,16 +37,10 @@ def ingested(postgres_server, s3_server, films, tmp_path_factory):
 
 def test_no_secret_is_left_in_files_streams_objects_and_databases(ingested):
     home, said, secrets, url, client = ingested
-    left = {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    left = left_behind(home, database=url, client=client, bucket="secrets") | {"streams": said.encode()}
     assert "log/rollcall.jsonl" in left and any(name.startswith("prefect") for name in left)
-    left["streams"] = said.encode()
-    for each in client.list_objects(bucket_name="secrets", recursive=True):
-        with client.get_object(bucket_name="secrets", object_name=each.object_name) as answer:
-            left[f"s3 {each.object_name}"] = answer.read()
-    left["database"] = subprocess.run([find_programs(None) / "pg_dump", "--dbname", url], capture_output=True, check=True).stdout
     assert sum(name.startswith("s3 ") for name in left) > 5 and b"COPY public.asset" in left["database"]
-    found = [(name, what) for name, content in left.items() for what, word in secrets.items() if word.encode() in content]
-    assert found == []
+    assert found_in(left, secrets) == []
 
 
 def test_the_log_says_of_each_stage_which_asset_how_it_ended_and_how_long_it_took(ingested):

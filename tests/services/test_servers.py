@@ -8,12 +8,13 @@ import time
 import urllib.request
 from datetime import timedelta
 from io import BytesIO
-from pathlib import Path
 
 import psycopg
 import pytest
 from minio import Minio
 from minio.error import S3Error
+
+from tests.flow.libraries import ROOT, processes_of
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
 
@@ -57,19 +58,19 @@ def test_a_killed_test_run_leaves_no_process(name, s3_server, postgres_server):
         import os, time
         from tests.services import rgw, postgres
         server = {name}()
-        print(server._folder, flush=True)
+        print(server.folder, flush=True)
         time.sleep(100)
     """
-    run = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    run = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, cwd=ROOT)
     folder = run.stdout.readline().decode().strip()
-    assert _users(folder)
+    assert processes_of(folder)
     run.kill()
     run.wait()
     run.stdout.close()
     deadline = time.monotonic() + 20
-    while _users(folder) and time.monotonic() < deadline:
+    while processes_of(folder) and time.monotonic() < deadline:
         time.sleep(0.1)
-    left = _users(folder)
+    left = processes_of(folder)
     subprocess.run(["rm", "-rf", folder], check=True)
     assert not left
 
@@ -80,15 +81,3 @@ def _in_a_thread(act):
     thread.start()
     thread.join()
     time.sleep(0.5)
-
-
-def _users(folder):
-    """Return the processes whose command line names a folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if folder.encode() in path.read_bytes():
-                found.append(path.parent.name)
-        except OSError:
-            continue
-    return found
