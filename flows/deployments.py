@@ -69,7 +69,7 @@ def process_asset_run(uri: str, root: str, collection: str = "library") -> Any:
         held.enter_context(limited(lambda: longest_run(settings, length), _fail(settings)))
         locked = False
         for delay in (*AGAIN_SECONDS, None):
-            report = Report()
+            report = Report(settings.pages_url)
             try:
                 if not locked:
                     catalog = held.enter_context(open_catalog(settings))

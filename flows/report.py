@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 class Report:
     """Hears the events of one asset and writes them down as Markdown.
 
-    It holds no faces and no names of people: Prefect's database knows no `forget`. It says where the pages show them.
+    It holds no faces and no names of people: Prefect's database knows no `forget`. It links to the pages, which show them as long as they may.
+
+    Args:
+        pages_url: where the pages are; None: not known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pages_url: str | None = None) -> None:
+        self._pages = pages_url
         self.duration = 0.0  # seconds of media
         self._stages: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self._seconds: dict[str, float] = defaultdict(float)
@@ -32,6 +36,9 @@ class Report:
     def markdown(self, result: AssetResult) -> str:
         """Return the report of how the asset ended."""
         lines = [f"# {_plain(result.name)}", "", f"**{result.state}**{f': {_plain(result.reason)}' if result.reason else ''}", ""]
+        if result.sha256 and self._pages is not None and result.state in {"done", "skipped"}:
+            page = f"{self._pages}/assets/{result.sha256}"
+            lines += [f"[![Who is in it]({page}/people)]({page})", ""]
         if result.sha256:
             lines += [f"SHA-256 `{result.sha256}`. Who speaks when: `rollcall turns {result.sha256[:12]}`.", ""]
         if self._stages:

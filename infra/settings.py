@@ -252,6 +252,9 @@ class Settings(BaseSettings):
     span_runner: str | None = Field(
         None, description="`dask://host:port` or `ray://host:port`: a cluster that looks at long assets for the workers; unset: they do it"
     )
+    pages_url: str | None = Field(
+        None, description="where the pages are for those who look at Prefect's; reports of runs then show who is in an asset. Unset: they do not"
+    )
     cache_gigabytes: float = Field(50.0, gt=0, description="artifacts and proxies that can be made again")
     media_cache_gigabytes: float = Field(50.0, gt=0, description="media fetched from buckets, the least recently used of which go first")
     objects_url: str | None = Field(
@@ -280,6 +283,13 @@ class Settings(BaseSettings):
         if seconds % MARK_SECONDS:
             raise ValueError(f"must be a multiple of {MARK_SECONDS} seconds")
         return seconds
+
+    @field_validator("pages_url")
+    @classmethod
+    def _an_address(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^\s()<>\"?#]+", url):
+            raise ValueError("must begin with https:// or http://, without ? or #")
+        return url.rstrip("/") if url is not None else None
 
     @field_validator("span_runner")
     @classmethod

@@ -60,7 +60,8 @@ def create_app(library: Library, proxies: Proxies, *, telling: Telling | None = 
         if _host_name(request.headers.get("host", "")) not in allowed:
             return Response("This server answers only to the name of this machine.", status_code=421, media_type="text/plain")
         response = await answer(request)
-        response.headers.update(HEADERS)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
         return response
 
     @app.exception_handler(RollcallError)

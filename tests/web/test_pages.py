@@ -4,10 +4,13 @@ import json
 import re
 import time
 
+import cv2
 import httpx
 import jsonschema
+import numpy as np
 import pytest
 
+from infra.catalog import lookups
 from rollcall.api.document import schema
 
 
@@ -106,6 +109,26 @@ def test_person_page_lists_every_appearance(client, made):
     assert page.count("<h3>Speaks</h3>") == 2
     assert f"/assets/{made.first}#t=1.8" in page
     assert f"/assets/{made.second}#t=1.8" in page
+
+
+def test_people_of_an_asset_come_as_a_row_that_nobody_keeps(client, made):
+    answer = client.get(f"/assets/{made.first}/people")
+    assert (answer.status_code, answer.headers["content-type"], answer.headers["cache-control"]) == (200, "image/jpeg", "no-store")
+    assert answer.headers["cross-origin-resource-policy"] == "same-site"  # Prefect's pages may show it
+    row = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
+    with made.catalog.reading() as connection:
+        persons = {one.person_id for one in lookups.asset_people(connection, made.first)} - {None}
+    assert row.shape == (112, 112 * len(persons), 3)
+    with made.catalog.transaction() as connection:  # as if all had been forgotten
+        kept = connection.execute("SELECT id, thumbnail FROM track").fetchall()
+        connection.execute("UPDATE track SET thumbnail = NULL")
+    try:
+        assert client.get(f"/assets/{made.first}/people").headers["content-type"] == "image/svg+xml"
+    finally:
+        with made.catalog.transaction() as connection, connection.cursor() as cursor:
+            cursor.executemany("UPDATE track SET thumbnail = %s WHERE id = %s", [(picture, number) for number, picture in kept])
+    assert client.get(f"/assets/{'0' * 64}/people").status_code == 404
+    assert client.get("/people").headers["cross-origin-resource-policy"] == "same-origin"
 
 
 def test_beginning_of_an_id_leads_to_the_person(client, made):
