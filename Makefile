@@ -31,11 +31,11 @@ up: setup  ## the whole service on this machine: PostgreSQL, Prefect, the pages,
 down: setup  ## end it
 	@$(BIN)/rollcall down
 
-test: setup  ## all tests that need no GPU, no services and no hours
-	$(BIN)/python -m pytest -q -m "not services"
+test: setup  ## all tests that need no GPU, no servers from Debian's packages and no hours
+	$(BIN)/python -m pytest -q -m "not servers"
 
 test-services: setup  ## tests with a real S3 server, PostgreSQL and Prefect server, but the fault suite (make reliability); apt install radosgw ceph-mon ceph-osd postgresql postgresql-contrib prometheus libfaketime
-	$(BIN)/python -m pytest -q -m services --require-services --ignore=tests/services/test_faults.py
+	$(BIN)/python -m pytest -q -m servers --require-servers --ignore=tests/services/test_faults.py
 
 test-image:  ## the steps of infra/docker/Dockerfile without an engine: a fresh environment from its lock, and the program that it gives
 	sh infra/docker/try_install.sh

@@ -3,7 +3,7 @@
 Networks are our own, which come with the package, and programmes are made on the spot (`material.py`). Public models, labelled clips and
 training material are no part of the repository and lie in `../shared`: without it the tests that need them are skipped, with the reason
 and the remedy, and the summary counts them. With it beside the checkout, or with `--require-models`, such a skip is a failure. Tests marked
-`services` need servers from Debian's packages (tests/services) and are skipped in the same way; with `--require-services` that is a failure.
+`servers` need servers from Debian's packages (tests/services) and are skipped in the same way; with `--require-servers` that is a failure.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GIVES_SHARED = {"models_folder", "media", "train"}  # fixtures
 
 def pytest_addoption(parser):
     parser.addoption("--require-models", action="store_true", help="a test skipped for want of models or media is a failure")
-    parser.addoption("--require-services", action="store_true", help="a test skipped for want of a server is a failure")
+    parser.addoption("--require-servers", action="store_true", help="a test skipped for want of a server is a failure")
 
 
 def pytest_configure(config):
@@ -53,7 +53,7 @@ def _reason(report):
 def pytest_runtest_makereport(item, call):
     report = yield
     wants = any(item.get_closest_marker(name) for name in NEEDS_SHARED) or GIVES_SHARED & set(getattr(item, "fixturenames", ()))
-    demanded = (wants and _strict(item.config)) or (item.get_closest_marker(MARK) and item.config.getoption("--require-services"))
+    demanded = (wants and _strict(item.config)) or (item.get_closest_marker(MARK) and item.config.getoption("--require-servers"))
     if report.skipped and not hasattr(report, "wasxfail") and demanded:
         report.outcome, report.longrepr = "failed", f"{item.nodeid} was skipped although its material must be there: {_reason(report)}"
     return report

@@ -8,7 +8,7 @@ from asd_core.errors import NotFound, RequestError, Unavailable
 from infra.objects import FolderStore
 
 
-@pytest.fixture(params=["folder", pytest.param("bucket", marks=[pytest.mark.services, pytest.mark.timeout(180)])])
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=[pytest.mark.servers, pytest.mark.timeout(180)])])
 def store(request, tmp_path):
     if request.param == "folder":
         return FolderStore(tmp_path / "objects")

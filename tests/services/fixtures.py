@@ -8,7 +8,7 @@ import pytest
 
 from tests.services import postgres, rgw
 
-MARK = "services"
+MARK = "servers"
 
 
 @pytest.fixture(scope="session")

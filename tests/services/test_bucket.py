@@ -23,7 +23,7 @@ from tests.flow.libraries import content, differences
 from tests.material import OUR_MODELS, SHORT_FILMS
 from tests.services.rgw import s3_settings
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(280)]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.contract.library import add
 from tests.services.postgres import PACKAGES, PostgresServer, programs
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 WORDS = {"ROLLCALL_DATABASE_PASSWORD": "one1", "PREFECT_DATABASE_PASSWORD": "two2", "ROLLCALL_READER_PASSWORD": "three3"}
 
 

@@ -8,7 +8,7 @@ import pytest
 from infra.catalog.connection import migrate, migrations
 from tests.unit.rollcall.test_door import rollcall
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 
 def findings(home, **told):

@@ -8,7 +8,7 @@ from tests.material import SHORT_FILMS
 from tests.services.arena import Arena
 from tests.services.faults import FAULTS, CannotBeTried
 
-pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from infra.vectors import files
 from tests.contract.made_log import Log, assert_holds, opened, unit
 from tests.services.rgw import s3_settings
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

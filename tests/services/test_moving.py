@@ -14,7 +14,7 @@ from infra.settings import ensure_home
 from tests.contract.library import add, sha
 from tests.services.rgw import s3_settings
 
-pytestmark = pytest.mark.services
+pytestmark = pytest.mark.servers
 
 
 def rows(catalog):

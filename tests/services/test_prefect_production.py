@@ -14,7 +14,7 @@ from tests.material import SHORT_FILMS
 from tests.services.leavings import found_in, left_behind
 from tests.services.standing import TOKEN, Standing, notification, remuxed, wait_until
 
-pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(400)]
 EVERY_MINUTE, NEVER = "* * * * *", "0 0 29 2 *"
 
 

@@ -18,7 +18,7 @@ from tests.flow.libraries import ROOT, children_of, content, differences, prefec
 from tests.material import LONG_FILM, SHORT_FILMS, folder_of
 from tests.services.standing import Standing, remuxed, wait_until
 
-pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from tests.contract.test_monitoring import MACROS, expressions
 from tests.services.daemons import ENVIRONMENT, Daemons, free_port
 
 FOLDER = Path(__file__).parents[2] / "infra" / "monitoring"
-pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 
 
 @pytest.fixture

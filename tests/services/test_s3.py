@@ -20,7 +20,7 @@ from infra.settings import child_environment
 from tests.services.daemons import free_port
 from tests.services.rgw import s3_settings
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

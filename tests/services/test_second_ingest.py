@@ -16,7 +16,7 @@ from infra.settings import child_environment, load_settings
 from infra.wiring import open_catalog
 from tests.material import OUR_MODELS
 
-pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(900)]
 ASSETS = 200
 LIMIT_SECONDS = 10.0
 

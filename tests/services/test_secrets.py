@@ -11,7 +11,7 @@ from tests.flow import libraries
 from tests.material import OUR_MODELS, SHORT_FILMS, folder_of
 from tests.services.leavings import found_in, left_behind
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 KEY, TOKEN = "pnu_4c1d9e52aa", "token-77b1f0c3"
 
 

@@ -16,7 +16,7 @@ from minio.error import S3Error
 
 from tests.flow.libraries import ROOT, processes_of
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 
 
 def test_the_s3_server_checks_signatures(s3_server, bucket):
