@@ -27,7 +27,7 @@ from flows.limit import limited, longest_run
 from flows.process_asset import LookAt, look_at
 from flows.process_library import process_library
 from flows.report import Report
-from flows.service import ASSET_FLOW, POOLS, QUEUES, SPAN_FLOW, WATCH_FLOW, Queue, pool_of, prefect_key, run_lock, server_url
+from flows.service import ASSET_FLOW, POOLS, QUEUES, SPAN_FLOW, WATCH_FLOW, Queue, open_api, pool_of, prefect_key, run_lock, server_url
 from flows.split import Split, look_at_spans, marks_of
 from flows.summary import Summary
 from flows.watch import scan
@@ -92,14 +92,14 @@ def _look(settings: Settings, uri: str, root: str) -> LookAt:
     if settings.span_runner is not None:
         return partial(look_on_cluster, root=root)
     if settings.split_seconds is not None:
-        return Split(PrefectApi(server_url(settings), prefect_key(settings)), settings, uri, root).look
+        return Split(open_api(settings), settings, uri, root).look
     return look_at
 
 
 def _fail(settings: Settings) -> Callable[[str], object]:
     """Return what tells the server that this run has failed, from any thread."""
-    run_id, api = _run_id(), PrefectApi(server_url(settings), prefect_key(settings))
-    return lambda why: api.set_state(run_id, "FAILED", why, force=True)
+    run_id = _run_id()
+    return lambda why: open_api(settings).set_state(run_id, "FAILED", why, force=True)
 
 
 def _run_id() -> str:
@@ -141,7 +141,7 @@ def watch_run() -> Any:
     """Scan all watched places, and submit what is not in the library."""
     settings = load_settings()
     plan = make_plan(settings)
-    api = PrefectApi(server_url(settings), prefect_key(settings))
+    api = open_api(settings)
     lines = []
     with open_adapters(settings) as adapters:
         for place in settings.watch.places:
