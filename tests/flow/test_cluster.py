@@ -1,4 +1,4 @@
-"""A long asset looked at on a cluster: of Dask in processes of their own, where its package is; and what happens without one."""
+"""A long asset looked at on a cluster of Dask or Ray in processes of their own, where their packages are; and what happens without one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,11 @@ def closed_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def looks(home):
@@ -74,26 +80,46 @@ def test_what_no_cluster_did_is_done_here(films, tmp_path):
 
 
 @contextlib.contextmanager
-def dask_cluster(folder, environment, workers):
-    """Give the address of a scheduler with workers, each a process of its own."""
+def dask_cluster(folder, environment):
+    """Give the address of a scheduler with two workers, each a process of its own."""
     told = folder / "scheduler.json"
-    quiet = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "20s", "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     commands = [["dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(told)]]
-    commands += [["dask_worker", "--scheduler-file", str(told), "--nthreads", "1", "--no-nanny", "--no-dashboard"]] * workers
+    commands += [["dask_worker", "--scheduler-file", str(told), "--nthreads", "1", "--no-nanny", "--no-dashboard"]] * 2
     started = []
     try:
-        for number, (module, *arguments) in enumerate(commands):
+        for module, *arguments in commands:
             command = [sys.executable, "-m", f"distributed.cli.{module}", *arguments]
-            with (folder / f"dask-{number}.txt").open("wb") as log:
-                process = subprocess.Popen(
-                    command, cwd=folder, env=environment | quiet, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-                )
-            started.append(process)
+            started.append(begin(command, folder, environment | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "20s"}))
             wait_until(lambda: told.exists() and told.read_text().endswith("}"), 60)
-        yield json.loads(told.read_text())["address"].removeprefix("tcp://")
+        yield json.loads(told.read_text())["address"].replace("tcp://", "dask://")
     finally:
         for process in reversed(started):  # workers that lose their scheduler first do not always end
             end(process)
+
+
+@contextlib.contextmanager
+def ray_cluster(folder, environment):
+    """Give the address of a head that has room for two tasks."""
+    ports = {"--port": closed_port(), "--ray-client-server-port": closed_port()}
+    command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head", "--block", "--num-cpus=2"]
+    command += ["--node-ip-address=127.0.0.1", "--include-dashboard=false", "--disable-usage-stats", f"--object-store-memory={80 << 20}"]
+    command += [f"{name}={port}" for name, port in ports.items()]
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as short:  # the names of its sockets are long enough
+        patient = {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120", "RAY_USAGE_STATS_ENABLED": "0"}
+        process = begin([*command, f"--temp-dir={short}"], folder, environment | patient)
+        try:
+            wait_until(lambda: answers(ports["--ray-client-server-port"]), 120)
+            yield f"ray://127.0.0.1:{ports['--ray-client-server-port']}"
+        finally:
+            end(process)
+
+
+def begin(command, folder, environment):
+    quiet = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    with (folder / "cluster.txt").open("ab") as log:
+        return subprocess.Popen(
+            command, cwd=folder, env=environment | quiet, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
 
 
 def end(process):
@@ -107,8 +133,10 @@ def end(process):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_cluster_of_dask_looks_at_a_long_asset(films, tmp_path):
-    package = pytest.importorskip("prefect_dask", reason="needs a cluster of Dask: pip install 'rollcall[dask]'")
+@pytest.mark.parametrize("cluster", [dask_cluster, ray_cluster], ids=["dask", "ray"])
+def test_a_cluster_looks_at_a_long_asset(films, tmp_path, cluster, request):
+    kind = request.node.callspec.id
+    package = pytest.importorskip(f"prefect_{kind}", reason=f"needs a cluster: pip install 'rollcall[{kind}]'")
     film = remuxed(films(LONG_FILM)[0], tmp_path / "media" / "long.mp4", times=4)
     direct = Standing(tmp_path / "one", ROLLCALL_SPAN_SECONDS="10")
     direct.run("ingest", film.parent, "--direct")
@@ -117,12 +145,12 @@ def test_a_cluster_of_dask_looks_at_a_long_asset(films, tmp_path):
     try:
         service.run("up")
         service.run("deploy")
-        with dask_cluster(tmp_path, service.environment, workers=2) as address:
-            service.environment["ROLLCALL_SPAN_RUNNER"] = f"dask://{address}"
+        with cluster(tmp_path, service.environment) as address:
+            service.environment["ROLLCALL_SPAN_RUNNER"] = address
             service.work("--limit", "1")
             began = time.monotonic()
             service.run("ingest", film.parent, "--submit")
-            print(f"\na cluster of two: {time.monotonic() - began:.1f} s from submission to the last row")
+            print(f"\n{kind}, two processes: {time.monotonic() - began:.1f} s from submission to the last row")
             (run,) = service.runs()
             assert run.state == "COMPLETED"
             time.sleep(3)  # task runs reach the API as events, in the background
