@@ -22,7 +22,7 @@ from asd_core.records import Analysis, Embeddings, Look, MediaInfo, People, Scor
 from asd_core.speech.activity import VoiceDetector, load_voice_detector
 from asd_core.speech.listen import ListenOptions, listen_to_asset
 from asd_core.speech.score import ScoreOptions, SpeakingNetwork, open_speaking, score_tracks
-from asd_core.stitch import StitchOptions, stitch
+from asd_core.stitch import StitchOptions, chip_faces, stitch, visual_features
 from asd_core.turns.assemble import assemble
 from asd_core.turns.decide import TurnOptions, decide
 
@@ -88,9 +88,10 @@ def analyse_clip(path: Path, networks: Networks, options: AnalysisOptions | None
     begin("stitch", 0, 1)
     picture = stitch([seen], info, options.stitch)
     begin("score", 0, 1)
-    scores = score_tracks(picture.tracks, picture.visual, sound, networks.speaking, options.score)
+    block = {block.mark: block for block in seen.blocks}.__getitem__
+    scores = score_tracks(picture.tracks, lambda n: visual_features(picture.pieces[n], block), sound, networks.speaking, options.score)
     begin("embed", 0, 1)
-    embeddings = embed_tracks(picture.chips, networks.embedder)
+    embeddings = embed_tracks(picture.chips, lambda n: chip_faces(picture.pieces[n], block), networks.embedder)
     begin("decide", 0, 1)
     spoken = decide(picture.tracks, scores, sound, options.turns)
     begin("group", 0, 1)
@@ -122,6 +123,7 @@ def gather(
         scores=scores,
         embeddings=embeddings,
         chips=picture.chips,
+        thumbnails=picture.thumbnails,
         people=people,
         turns=assemble(spoken, people, sound.audio_track, info.duration, options.turns),
         models=models,

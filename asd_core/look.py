@@ -245,15 +245,15 @@ class _Gathered:
         if stretch not in self._best or quality > self._best[stretch][0]:
             self._best[stretch] = (quality, frame.time, box, chip)
 
-    def chips(self) -> Chips:
-        """Return the best chip of each stretch of time, in order of time."""
+    def chips(self) -> tuple[Chips, NDArray[np.uint8]]:
+        """Return the best chip of each stretch of time, in order of time, and their pixels (K, 112, 112, 3)."""
         chosen = [self._best[stretch] for stretch in sorted(self._best)]
-        return Chips(
+        chips = Chips(
             times=np.array([time for _, time, _, _ in chosen], np.float64),
             boxes=np.array([box for _, _, box, _ in chosen], np.float32).reshape(-1, 4),
-            colour=np.array([chip for _, _, _, chip in chosen], np.uint8).reshape(-1, CHIP_SIZE, CHIP_SIZE, 3),
             quality=np.array([quality for quality, _, _, _ in chosen], np.float32),
         )
+        return chips, np.array([chip for _, _, _, chip in chosen], np.uint8).reshape(-1, CHIP_SIZE, CHIP_SIZE, 3)
 
 
 class _BlockView:
@@ -393,4 +393,4 @@ class _BlockView:
         crops = np.stack(gathered.crops).astype(np.int16)
         moved = np.concatenate([[0.0], np.abs(np.diff(crops, axis=0)).mean(axis=(1, 2))])
         rows = slice(own.start - gathered.crop_first, own.stop - gathered.crop_first)
-        return BlockTrack(first, boxes, observed, own.start, features[rows], moved[rows].astype(np.float16), gathered.chips())
+        return BlockTrack(first, boxes, observed, own.start, features[rows], moved[rows].astype(np.float16), *gathered.chips())

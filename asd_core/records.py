@@ -98,17 +98,16 @@ class Detections:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chips:
-    """Aligned faces of one track, best first: `colour` (K, 112, 112, 3) uint8 RGB, `quality` (K,) in 0..1, `times` (K,), `boxes` (K, 4)."""
+    """Where aligned faces of one track were cut, and what they are worth: `times` (K,), `boxes` (K, 4), `quality` (K,) in 0..1."""
 
     times: NDArray[np.float64]
     boxes: NDArray[np.float32]
-    colour: NDArray[np.uint8]
     quality: NDArray[np.float32]
 
     def __post_init__(self) -> None:
         k = len(self.times)
-        if self.colour.shape != (k, 112, 112, 3) or self.quality.shape != (k,) or self.boxes.shape != (k, 4):
-            raise ValueError(f"chips: expected {k} of each, got colour {self.colour.shape}, quality {self.quality.shape}, boxes {self.boxes.shape}")
+        if self.quality.shape != (k,) or self.boxes.shape != (k, 4):
+            raise ValueError(f"chips: expected {k} of each, got quality {self.quality.shape}, boxes {self.boxes.shape}")
 
     def __len__(self) -> int:
         return len(self.times)
@@ -129,6 +128,7 @@ class BlockTrack:
     visual: NDArray[np.float16]  # (U, D) visual features of the owned instants
     motion: NDArray[np.float16]  # (U,) mean absolute grey change of the crop since the instant before
     chips: Chips
+    faces: NDArray[np.uint8]  # (K, 112, 112, 3) RGB, the chips themselves
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,14 +172,30 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Pieces:
+    """Where the visual features and the chips of a track lie: in one track of each of the blocks that it spans.
+
+    Row p of `tracks` (P, 2) is a block's mark and the number of a track in it. Row k of `chips` (K, 2) is the number of a piece and that of a
+    chip in it.
+    """
+
+    tracks: NDArray[np.int64]
+    chips: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Stitched:
-    """The asset's picture as a whole: shots, tracks, and per track its visual features (T, D) and chips."""
+    """The asset's picture as a whole: shots, tracks, and per track its chips, best first, the best one as JPEG (empty without chips).
+
+    The features and the chips' pixels, which are most of what was seen, stay in the blocks: `pieces` says where.
+    """
 
     shots: tuple[Shot, ...]
     spans: tuple[KindSpan, ...]
     tracks: tuple[Track, ...]
-    visual: tuple[NDArray[np.float16], ...]
     chips: tuple[Chips, ...]
+    thumbnails: tuple[bytes, ...]
+    pieces: tuple[Pieces, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,6 +417,7 @@ class Analysis:
     scores: Scores
     embeddings: Embeddings
     chips: tuple[Chips, ...]
+    thumbnails: tuple[bytes, ...]  # the best chip of each track as JPEG, empty where it has none
     people: People
     turns: tuple[Turn, ...]
     models: dict[str, dict[str, str]]  # role -> {"name", "sha256", "licence"}; the last is missing in old ones

@@ -86,7 +86,7 @@ def run_trials(
         key = digest(model.key, repr(options), scene.samples, *visual, *(face.first for face in scene.faces))
         scored = kept(
             folder / "logits" / f"{key}.npz",
-            lambda: {f"t{i}": logits for i, logits in enumerate(score_tracks(faces, visual, sound, network, options).logits)},  # noqa: B023
+            lambda: {f"t{i}": logits for i, logits in enumerate(score_tracks(faces, visual.__getitem__, sound, network, options).logits)},  # noqa: B023
         )
         trials.append(Trial(scene, faces, sound, tuple(scored[f"t{i}"] for i in range(len(faces)))))
     return trials

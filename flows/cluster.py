@@ -21,7 +21,7 @@ from tasks.look import span_name
 from tasks.stage import Stopped
 
 if TYPE_CHECKING:
-    from asd_core.records import Look, MediaInfo
+    from asd_core.records import MediaInfo
     from tasks.stage import Job
 
 LOG = logging.getLogger("rollcall")
@@ -38,8 +38,8 @@ def check(runner: str | None) -> None:
             raise RequestError(f"setting span_runner names a cluster of {kind}, which is not installed here: pip install 'rollcall[{kind}]'")
 
 
-def look_on_cluster(job: Job, info: MediaInfo, spans: list[range], *, root: str) -> list[Look]:
-    """Return what was seen in all spans of an asset, which a cluster has looked at; an asset of one part is looked at here.
+def look_on_cluster(job: Job, info: MediaInfo, spans: list[range], *, root: str) -> None:
+    """See to it that all spans of an asset have been looked at, by a cluster; an asset of one part is looked at here.
 
     Args:
         job: the asset in work, in a flow run.
@@ -53,7 +53,7 @@ def look_on_cluster(job: Job, info: MediaInfo, spans: list[range], *, root: str)
     if len(parts) > 1:
         with _what_fails_is_done_here(job):
             _hand_out(job, parts, root, patience=settings.child_seconds(part_seconds))
-    return look_at(job, info, spans)
+    look_at(job, info, spans)
 
 
 def _hand_out(job: Job, parts: list[list[range]], root: str, *, patience: float) -> None:

@@ -38,7 +38,7 @@ from infra.wiring import open_adapters, open_catalog
 from tasks.plan import make_plan
 
 if TYPE_CHECKING:
-    from asd_core.records import Look, MediaInfo
+    from asd_core.records import MediaInfo
     from infra.settings import Settings
     from tasks.stage import Job
 
@@ -60,10 +60,10 @@ def process_asset_run(uri: str, root: str, collection: str = "library") -> Any:
     settings = load_settings()
     look, length = _look(settings, uri, root), 0.0
 
-    def looked(job: Job, info: MediaInfo, spans: list[range]) -> list[Look]:
+    def looked(job: Job, info: MediaInfo, spans: list[range]) -> None:
         nonlocal length
         length = report.duration = info.duration
-        return look(job, info, spans)
+        look(job, info, spans)
 
     with ExitStack() as held:
         held.enter_context(limited(lambda: longest_run(settings, length), _fail(settings)))

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from asd_core.analysis import gather
-from asd_core.look import spans_of_marks
-from asd_core.records import Analysis, Look, MediaInfo
+from asd_core.records import Analysis, MediaInfo
+from asd_core.speech.listen import without_cepstra
 from tasks.decide import DECIDE
 from tasks.embed import EMBED
 from tasks.group import GROUP
 from tasks.listen import LISTEN
-from tasks.look import LOOK, span_name
+from tasks.look import LOOK, Looks, span_name
 from tasks.probe import PROBE
 from tasks.publish import PUBLISH
 from tasks.score import SCORE
 from tasks.stage import Job
 from tasks.stitch import STITCH
 
-LookAt = Callable[[Job, MediaInfo, list[range]], list[Look]]
+LookAt = Callable[[Job, MediaInfo, list[range]], None]
 
 
-def look_at(job: Job, info: MediaInfo, spans: list[range]) -> list[Look]:
-    """Return what was seen in some spans, which run side by side as far as there are decoding children."""
-    if not spans:
-        return []
-    return job.together(*(lambda marks=marks: job.make(LOOK, info, span=span_name(marks)) for marks in spans), width=job.adapters.settings.workers)
+def look_at(job: Job, info: MediaInfo, spans: list[range]) -> None:
+    """See to it that some spans have been looked at; they run side by side as far as there are decoding children."""
+
+    def look(marks: range) -> None:  # what it gives rests in the store: all spans of a programme at once would not fit
+        job.make(LOOK, info, span=span_name(marks))
+
+    if spans:
+        job.together(*(partial(look, marks) for marks in spans), width=job.adapters.settings.workers)
 
 
 def process_asset(job: Job, look: LookAt = look_at) -> Analysis:
@@ -33,19 +37,23 @@ def process_asset(job: Job, look: LookAt = look_at) -> Analysis:
 
     Args:
         job: the asset in work.
-        look: looks at the spans of its picture, in their order; flows.split has others help.
+        look: sees to it that the spans of its picture have been looked at; flows.split has others help.
 
     Raises:
         RollcallError: a stage failed for good; what earlier stages made stays in the store.
         Stopped: the command is being stopped.
     """
     info = job.make(PROBE)
-    picture, sound = job.together(
-        lambda: job.make(STITCH, lambda: look(job, info, spans_of_marks(info, job.plan.span_marks)), info),
-        lambda: job.make(LISTEN, info),
-    )
-    scores = job.make(SCORE, picture, sound)
-    embeddings = job.make(EMBED, picture)
+    looks = Looks(job, info)
+
+    def looked_at() -> Looks:
+        look(job, info, looks.spans)
+        return looks
+
+    picture, sound = job.together(lambda: job.make(STITCH, looked_at, info), lambda: job.make(LISTEN, info))
+    scores = job.make(SCORE, picture, looks, sound)
+    sound = without_cepstra(sound)
+    embeddings = job.make(EMBED, picture, looks)
     spoken = job.make(DECIDE, picture, scores, sound)
     people = job.make(GROUP, picture, embeddings)
     analysis = gather(info, picture, sound, scores, embeddings, people, spoken, job.plan.model_names(), job.plan.options)

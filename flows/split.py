@@ -24,7 +24,7 @@ from tasks.runner import Reporting
 from tasks.stage import Asset, Job
 
 if TYPE_CHECKING:
-    from asd_core.records import Look, MediaInfo
+    from asd_core.records import MediaInfo
     from infra.settings import Settings
 
 LOOK_SECONDS = 15.0  # between two looks at whether another's process lives
@@ -43,16 +43,15 @@ class Split:
     def __init__(self, api: PrefectApi, settings: Settings, uri: str, root: str) -> None:
         self._api, self._settings, self._uri, self._root = api, settings, uri, root
 
-    def look(self, job: Job, info: MediaInfo, spans: list[range]) -> list[Look]:
-        """Return what was seen in all spans of an asset, looked at together with whoever comes."""
+    def look(self, job: Job, info: MediaInfo, spans: list[range]) -> None:
+        """See to it that all spans of an asset have been looked at, together with whoever comes."""
         parts = parts_of(spans, info.duration, self._settings.split_seconds or info.duration)
         runs = [self._submit(job, part, n) for n, part in enumerate(parts[1:], start=2)]
-        seen = look_at(job, info, parts[0])
+        look_at(job, info, parts[0])
         for part, run in zip(parts[1:], runs, strict=True):
             if run is not None:
                 self._wait(job, run)
-            seen += look_at(job, info, part)  # found in the store, or made here after all
-        return seen
+            look_at(job, info, part)  # found in the store, or made here after all
 
     def _submit(self, job: Job, part: list[range], number: int) -> FlowRun | None:
         """Ask for a part to be looked at; None where nobody can be asked."""

@@ -120,8 +120,8 @@ class Packed:
         return [Packed(value, self.arrays) for value in self.tree]
 
 
-def unpack(data: bytes) -> Packed:
-    """Check the sum of encoded bytes and find their arrays, which are views of one writable copy.
+def unpack(data: bytes | bytearray) -> Packed:
+    """Check the sum of encoded bytes and find their arrays, which are writable views: of a bytearray itself, else of a copy.
 
     Raises:
         ArtifactDamaged: the bytes are not what `encode` wrote.
@@ -135,7 +135,7 @@ def unpack(data: bytes) -> Packed:
         raise ArtifactDamaged("head is longer than the artifact")
     try:
         head = json.loads(data[_START : _START + length])
-        return Packed(head["v"], _arrays(bytearray(data), _padded(_START + length), head["a"]))
+        return Packed(head["v"], _arrays(data if isinstance(data, bytearray) else bytearray(data), _padded(_START + length), head["a"]))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ArtifactDamaged(f"head cannot be read: {error}") from error
 

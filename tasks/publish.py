@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from asd_core.errors import Unavailable
 from asd_core.identity.assign import groups_of
 from asd_core.identity.prototypes import template
 from asd_core.records import Analysis
@@ -21,8 +19,6 @@ from tasks.plan import Plan, digest
 from tasks.score import SCORE
 from tasks.stage import Job, Stage, stage_key
 
-JPEG_QUALITY = 90
-
 
 def _publish(job: Job, span: str, analysis: Analysis) -> None:
     key = stage_key(PUBLISH, job.plan, job.asset.sha256)
@@ -32,7 +28,7 @@ def _publish(job: Job, span: str, analysis: Analysis) -> None:
         analysis,
         groups=groups_of(job.asset.sha256, analysis.people, analysis.tracks),
         vectors=track_vectors(analysis),
-        thumbnails=thumbnails(analysis),
+        thumbnails={track.id: jpeg for track, jpeg in zip(analysis.tracks, analysis.thumbnails, strict=True) if jpeg},
         analysis_key=key,
         plan_digest=plan_digest(job.plan),
     )
@@ -43,7 +39,7 @@ def _publish(job: Job, span: str, analysis: Analysis) -> None:
 
 
 # The result is in the library, not in the store: a second time costs little and changes nothing. The analysis as a whole rests under its key.
-PUBLISH = Stage("publish", version=2, makes=type(None), work=_publish, after=(SCORE, EMBED, DECIDE, GROUP), stored=False)
+PUBLISH = Stage("publish", version=3, makes=type(None), work=_publish, after=(SCORE, EMBED, DECIDE, GROUP), stored=False)
 
 
 def plan_digest(plan: Plan) -> str:
@@ -55,15 +51,3 @@ def track_vectors(analysis: Analysis) -> Mapping[str, NDArray[np.float32]]:
     """Return for each track with chips the (D,) vector by which the index knows it."""
     found = zip(analysis.tracks, analysis.embeddings.vectors, analysis.embeddings.quality, strict=True)
     return {track.id: template(vectors, np.maximum(quality, 1e-3).astype(np.float32)) for track, vectors, quality in found if len(vectors)}
-
-
-def thumbnails(analysis: Analysis) -> Mapping[str, bytes]:
-    """Return for each track with chips its best one as JPEG."""
-    return {track.id: _jpeg(chips.colour[0]) for track, chips in zip(analysis.tracks, analysis.chips, strict=True) if len(chips)}
-
-
-def _jpeg(picture: NDArray[np.uint8]) -> bytes:
-    done, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not done:
-        raise Unavailable("a thumbnail could not be encoded")
-    return bytes(data)

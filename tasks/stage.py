@@ -221,7 +221,7 @@ class Job:
         Inputs that can be called are called only where the result must be made.
         """
         key = stage_key(stage, self.plan, self.asset.sha256, span)
-        found = self._patiently(stage.retry, lambda: self.adapters.artifacts.load(key, stage.makes)) if stage.stored else None
+        found = self.stored(stage, span) if stage.stored else None
         box = [found] if found is not None else []
         given = [value() if callable(value) else value for value in inputs] if found is None else []
 
@@ -243,6 +243,11 @@ class Job:
 
         self.runner.stage(f"{stage.name} {span}".strip(), stage.retry, attempt, stopped=self.stop.is_set)
         return box[0]
+
+    def stored(self, stage: Stage[T], span: str = "") -> T | None:
+        """Return the result of a stage that rests in the store, None where there is none: a second look, which is not recorded."""
+        key = stage_key(stage, self.plan, self.asset.sha256, span)
+        return self._patiently(stage.retry, lambda: self.adapters.artifacts.load(key, stage.makes))
 
     def _work(self, stage: Stage[T], span: str, given: list[Any]) -> T:
         """Return what a stage makes; what it makes or says of a file that was replaced meanwhile is another file's."""

@@ -12,6 +12,7 @@ from asd_core.records import Chips
 CHIP_SIZE = 112
 BUCKET_SECONDS = 2.0
 MOST_CHIPS = 10
+JPEG_QUALITY = 90
 
 USELESS_SIZE = 14.0  # pixels: EdgeFace's cosine to the sharp original is below 0.5 here
 FULL_SIZE = 112.0  # pixels: more adds nothing to a chip of 112
@@ -62,12 +63,12 @@ def chip_quality(worth: float, chip: NDArray[np.uint8]) -> float:
     return worth * chip_sharpness(chip)
 
 
-def thin_chips(chips: Chips, *, most: int = MOST_CHIPS) -> Chips:
-    """Return at most `most` chips, best first, spread over the time that the given ones cover: the best of each of `most` equal stretches.
+def thin_chips(chips: Chips, *, most: int = MOST_CHIPS) -> NDArray[np.int64]:
+    """Return which chips to keep, at most `most`, best first, spread over the time that all cover: the best of each of `most` equal stretches.
 
     What the spread leaves free (empty stretches) is filled with the best of the rest. The order of the input does not matter.
     """
-    order = np.lexsort((chips.times, -chips.quality))  # best first, ties to the earlier
+    order = np.lexsort((chips.times, -chips.quality)).astype(np.int64)  # best first, ties to the earlier
     if len(order) > most:
         start, end = float(chips.times.min()), float(chips.times.max())
         stretch = np.minimum((chips.times[order] - start) / max(end - start, 1e-9) * most, most - 1).astype(np.int64)
@@ -75,4 +76,12 @@ def thin_chips(chips: Chips, *, most: int = MOST_CHIPS) -> Chips:
         leads[np.unique(stretch, return_index=True)[1]] = True
         chosen = np.concatenate([np.flatnonzero(leads), np.flatnonzero(~leads)])[:most]
         order = order[np.sort(chosen)]
-    return Chips(chips.times[order], chips.boxes[order], chips.colour[order], chips.quality[order])
+    return order
+
+
+def chip_jpeg(chip: NDArray[np.uint8]) -> bytes:
+    """Return a (112, 112, 3) RGB chip as JPEG."""
+    done, data = cv2.imencode(".jpg", chip[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise ValueError(f"a chip of shape {chip.shape} is no picture")
+    return bytes(data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,14 +67,19 @@ class Embedder:
         return raw.astype(np.float32)
 
 
-def embed_tracks(chips: Sequence[Chips], embedder: Embedder) -> Embeddings:
+def embed_tracks(chips: Sequence[Chips], faces: Callable[[int], NDArray[np.uint8]], embedder: Embedder) -> Embeddings:
     """Return the vectors of every track's chips, in order; a track without chips has none.
+
+    Args:
+        chips: of each track.
+        faces: gives the pixels (K, 112, 112, 3) RGB of the chips of the track of a number; called once for each, in order.
+        embedder: the network.
 
     The quality of a vector is the embedder's own where its norm is one, else that of the chip (size, sharpness, pose, detector score).
     """
     vectors, quality = [], []
-    for few in chips:
-        found, norms = embedder.embed(few.colour)
+    for number, few in enumerate(chips):
+        found, norms = embedder.embed(faces(number))
         vectors.append(found)
         quality.append(few.quality if norms is None else norms)
     return Embeddings(model=embedder.sha256, vectors=tuple(vectors), quality=tuple(quality))

@@ -64,9 +64,9 @@ class _View:
     vectors: list[NDArray[np.float32]]  # (K, D) of each
     weights: list[NDArray[np.float32]]  # (K,) of each, for means
     chips: list[Chips]
-    similarity: NDArray[np.float32]  # (N, N) cosine of templates, 0 where a track has no chip
+    likeness: NDArray[np.float32]  # (N, N) cosine of templates, 0 where a track has no chip, and the bonus of those that continue one another
     together: NDArray[np.bool_]  # (N, N) in one frame, as two faces
-    bonus: NDArray[np.float32]  # (N, N)
+    continued: NDArray[np.bool_]  # (N, N) one continues the other
     clear: NDArray[np.bool_]  # (N,)
     still: NDArray[np.bool_]  # (N,)
 
@@ -104,10 +104,12 @@ def _view(tracks: Sequence[Track], embeddings: Embeddings, chips: Sequence[Chips
     weights = _weights([embeddings.quality[k] for k in order], kept)
     dimension = max((v.shape[1] for v in vectors if v.ndim == 2), default=1)
     templates = np.stack([template(v, w) if len(v) else np.zeros(dimension, np.float32) for v, w in zip(vectors, weights, strict=True)])
-    together, bonus = _neighbourhood(ours, options)
+    together, continued = _neighbourhood(ours, options)
+    likeness = (templates @ templates.T).astype(np.float32, copy=False)
+    likeness[continued] += np.float32(options.continued_bonus)
     clear = np.array([len(v) > 0 and _is_clear(c, options) for v, c in zip(vectors, kept, strict=True)], np.bool_)
     still = np.array([t.still for t in ours], np.bool_)
-    return _View(ours, vectors, weights, kept, (templates @ templates.T).astype(np.float32), together, bonus, clear & ~still, still)
+    return _View(ours, vectors, weights, kept, likeness, together, continued, clear & ~still, still)
 
 
 def _weights(quality: Sequence[NDArray[np.float32]], chips: Sequence[Chips]) -> list[NDArray[np.float32]]:
@@ -127,10 +129,10 @@ def _is_clear(chips: Chips, options: ClusterOptions) -> bool:
     return bool(((box_sizes(chips.boxes) >= options.clear_size) & (chips.quality >= options.clear_quality)).any())
 
 
-def _neighbourhood(tracks: Sequence[Track], options: ClusterOptions) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Return which pairs (N, N) are two faces of one frame, and the bonus (N, N) of those that continue one another."""
+def _neighbourhood(tracks: Sequence[Track], options: ClusterOptions) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which pairs (N, N) are two faces of one frame, and which continue one another."""
     n = len(tracks)
-    together, bonus = np.zeros((n, n), np.bool_), np.zeros((n, n), np.float32)
+    together, continued = np.zeros((n, n), np.bool_), np.zeros((n, n), np.bool_)
     for a in range(n):
         for b in range(a + 1, n):
             first, second = tracks[a], tracks[b]
@@ -140,8 +142,8 @@ def _neighbourhood(tracks: Sequence[Track], options: ClusterOptions) -> tuple[ND
             if gap < 0:
                 together[a, b] = together[b, a] = _two_faces(first, second)
             elif first.shot == second.shot and float(box_iou(first.boxes[-1:], second.boxes[:1])[0, 0]) >= 0.3:
-                bonus[a, b] = bonus[b, a] = options.continued_bonus
-    return together, bonus
+                continued[a, b] = continued[b, a] = True
+    return together, continued
 
 
 def _two_faces(first: Track, second: Track) -> bool:
@@ -164,9 +166,9 @@ def _join_clear(view: _View, options: ClusterOptions) -> NDArray[np.int64]:
 
 def _agglomerate(view: _View, who: NDArray[np.int64], options: ClusterOptions) -> NDArray[np.int64]:
     pick = np.ix_(who, who)
-    similarity = view.similarity[pick] + view.bonus[pick]
+    likeness = view.likeness if len(who) == len(view.likeness) else view.likeness[pick]
     rules = LinkageOptions(options.same_person_cosine, options.best_share, overrule=options.together_cosine)
-    return agglomerate(similarity, similarity, view.together[pick], rules)
+    return agglomerate(likeness, likeness, view.together[pick], rules)
 
 
 def _attach(view: _View, labels: NDArray[np.int64], who: NDArray[np.int64], options: ClusterOptions, *, together: bool) -> NDArray[np.int64]:
@@ -176,7 +178,7 @@ def _attach(view: _View, labels: NDArray[np.int64], who: NDArray[np.int64], opti
     if not len(known):
         return attached
     for k in who:
-        likeness = (view.similarity + view.bonus)[k] if len(view.vectors[k]) else np.where(view.bonus[k] > 0, 1.0, 0.0)
+        likeness = view.likeness[k] if len(view.vectors[k]) else np.where(view.continued[k], 1.0, 0.0)
         fits = np.array([_fit(likeness, labels == label, options) for label in known])
         seen = np.array([view.together[k][labels == label].any() for label in known])
         fits[seen & (fits < options.together_cosine) & together] = -1.0

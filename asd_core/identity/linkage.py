@@ -56,47 +56,58 @@ class _Clusters:
 
     def __init__(self, mean: Matrix, best: Matrix, forbidden: NDArray[np.bool_], options: LinkageOptions) -> None:
         self._options = options
-        self._mean = mean.astype(np.float64)
-        self._best = best.astype(np.float64)
+        self._mean = mean.astype(np.float32)  # N x N: for the thousands of tracks of a long programme half the memory counts
+        self._best = best.astype(np.float32)  # only ever one of the values given
         self._forbidden = forbidden | forbidden.T
         self._size = np.ones(len(mean))
         self._alive = np.ones(len(mean), np.bool_)
         self._labels = np.arange(len(mean))
         np.fill_diagonal(self._forbidden, val=False)
-        self._score = np.stack([self._row(k) for k in range(len(mean))])
-        self._top = self._score.argmax(axis=1)
+        self._top = np.zeros(len(mean), np.int64)  # of each cluster, the one that it may join most
+        self._value = np.zeros(len(mean))  # and how much; at most so much where it is open
+        self._open = np.zeros(len(mean), np.bool_)  # its choice has joined another since: to be made anew when it could be the best of all
+        for k in range(len(mean)):
+            self._choose(k)
         self._blocked: set[tuple[int, int]] = set()
 
     def settle(self) -> NDArray[np.int64]:
         while True:
-            values = self._score[np.arange(len(self._top)), self._top]
-            a = int(values.argmax())
+            a = int(self._value.argmax())
             b = int(self._top[a])
-            if not values[a] >= self._options.threshold:
+            if not self._value[a] >= self._options.threshold:
                 break
-            if self._ambiguous(a, b, float(values[a])):
+            if self._open[a]:
+                self._choose(a)
+            elif self._ambiguous(a, b, float(self._value[a])):
                 self._block(a, b)
             else:
                 self._join(min(a, b), max(a, b))
         firsts = np.unique(self._labels)
         return np.searchsorted(firsts, self._labels)
 
+    def _choose(self, a: int) -> None:
+        """Note which other cluster `a` may join most."""
+        row = self._row(a)
+        self._top[a] = row.argmax()
+        self._value[a] = row[self._top[a]]
+        self._open[a] = False
+
     def _row(self, a: int) -> NDArray[np.float64]:
         """Return how much cluster `a` may join each other one; -inf where it must not."""
         share = self._options.best_share
-        row = (1 - share) * self._mean[a] + share * self._best[a]
+        row = (1 - share) * self._mean[a].astype(np.float64) + share * self._best[a].astype(np.float64)
         limit = np.inf if self._options.overrule is None else self._options.overrule
         row = np.where(self._forbidden[a] & (row < limit), -np.inf, row)
         row[~self._alive] = -np.inf
         row[a] = -np.inf
-        return row
+        return row if self._alive[a] else np.full_like(row, -np.inf)
 
     def _ambiguous(self, a: int, b: int, similarity: float) -> bool:
         """Return whether a third cluster claims `a` or `b` about as much, and could not join the other."""
         if self._options.margin <= 0:
             return False
         close = max(similarity - self._options.margin, 0.0)
-        with_a, with_b = self._score[a], self._score[b]
+        with_a, with_b = self._row(a), self._row(b)
         rival_of_b = (with_a >= close) & (with_b < self._options.threshold)
         rival_of_a = (with_b >= close) & (with_a < self._options.threshold)
         rivals = rival_of_a | rival_of_b
@@ -107,17 +118,18 @@ class _Clusters:
         """Keep a pair apart until the next join."""
         self._blocked.add((min(a, b), max(a, b)))
         for row in (a, b):
-            open_to = self._score[row].copy()
+            open_to = self._row(row)
             open_to[self._partners(row)] = -np.inf
-            open_to[row] = -np.inf  # the row itself stands for nobody, should all others be blocked
-            self._top[row] = open_to.argmax() if np.isfinite(open_to).any() else row
+            self._top[row] = open_to.argmax() if np.isfinite(open_to).any() else row  # which stands for nobody, should all others be blocked
+            self._value[row] = open_to[self._top[row]]
+            self._open[row] = False
 
     def _partners(self, row: int) -> list[int]:
         return [b if a == row else a for a, b in self._blocked if row in (a, b)]
 
     def _join(self, a: int, b: int) -> None:
         whole = self._size[a] + self._size[b]
-        self._mean[a] = (self._size[a] * self._mean[a] + self._size[b] * self._mean[b]) / whole
+        self._mean[a] = (self._size[a] * self._mean[a].astype(np.float64) + self._size[b] * self._mean[b]) / whole
         self._mean[:, a] = self._mean[a]
         self._best[a] = np.maximum(self._best[a], self._best[b])
         self._best[:, a] = self._best[a]
@@ -126,14 +138,11 @@ class _Clusters:
         self._size[a] = whole
         self._alive[b] = False
         self._labels[self._labels == b] = a
-        self._score[a] = self._row(a)
-        self._score[:, a] = self._score[a]
-        self._score[b] = -np.inf
-        self._score[:, b] = -np.inf
-        stale = np.flatnonzero(np.isin(self._top, (a, b)))
+        self._open |= np.isin(self._top, (a, b))
         freed = {k for pair in self._blocked for k in pair}  # a rival may have gone: every blocked pair is judged anew
         self._blocked.clear()
-        for k in {a, b, *stale.tolist(), *freed}:
-            self._top[k] = self._score[k].argmax()
-        better = self._score[:, a] > self._score[np.arange(len(self._top)), self._top]
-        self._top[better] = a
+        for k in {a, b, *freed}:
+            self._choose(k)
+        joined = self._row(a)
+        better = joined > self._value
+        self._top[better], self._value[better], self._open[better] = a, joined[better], False

@@ -199,7 +199,7 @@ def _plan(lengths: Sequence[int], options: ScoreOptions) -> dict[int, list[_Wind
 
 def score_tracks(
     tracks: Sequence[Track],
-    visual: Sequence[NDArray[np.float16]],
+    visual: Callable[[int], NDArray[np.float16]],
     sound: Sound,
     network: SpeakingNetwork,
     options: ScoreOptions | None = None,
@@ -212,7 +212,7 @@ def score_tracks(
 
     Args:
         tracks: faces, each at consecutive instants.
-        visual: per track its (T, D) visual features.
+        visual: gives the (T, D) visual features of the track of a number; called once for each, nearly in order of time.
         sound: MFCC rows on the asset's clock; may be empty.
         network: the speaking network whose encoder gave `visual`.
         options: windows and overlap.
@@ -223,15 +223,16 @@ def score_tracks(
     """
     options = options or ScoreOptions()
     options = replace(options, windows=options.windows or network.windows)
-    for track, features in zip(tracks, visual, strict=True):
-        if len(features) != len(track):
-            raise ValueError(f"track {track.id}: expected {len(track)} rows of visual features, got {len(features)}")
     heard = SoundFeatures(sound.mfcc, network)
     logits: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(tracks)
     total = sum(len(track) for track in tracks)
     done = 0
     for group in _groups(tracks):
-        sums = _score_group([tracks[i] for i in group], [visual[i] for i in group], heard, network, options)
+        features = [visual(i) for i in group]
+        for i, rows in zip(group, features, strict=True):
+            if len(rows) != len(tracks[i]):
+                raise ValueError(f"track {tracks[i].id}: expected {len(tracks[i])} rows of visual features, got {len(rows)}")
+        sums = _score_group([tracks[i] for i in group], features, heard, network, options)
         for i, scored in zip(group, sums, strict=True):
             logits[i] = scored
             done += len(tracks[i])

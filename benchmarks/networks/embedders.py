@@ -120,7 +120,7 @@ def measure_clips(model: Model, clips: Sequence[Clip]) -> dict[str, Any]:
     different people, from one clip or two. `tracks` is the same for the means of a track's chips.
     """
     clips = [clip for clip in clips if clip.name not in NOT_FOR_FACES]
-    key = digest(model.key, *(digest(c.name, c.people, *(chips.colour for chips in c.chips)) for c in clips), code(*CODE))
+    key = digest(model.key, *(digest(c.name, c.people, *c.chips) for c in clips), code(*CODE))
     return kept_json(f"clip_faces.{model.name}", key, lambda: _measure_clips(model, clips))  # type: ignore[no-any-return]
 
 
@@ -134,7 +134,7 @@ def _measure_clips(model: Model, clips: Sequence[Clip]) -> dict[str, Any]:
 def _views(clip: Clip, embedder: Embedder) -> list[tuple[str, str, NDArray[np.float32]]]:
     """Return (person, clip and track, vectors (K, D)) of every track whose person is known."""
     known = [(person, track.id, chips) for person, track, chips in zip(clip.people, clip.tracks, clip.chips, strict=True)]
-    return [(person, f"{clip.name}/{track}", embedder.embed(chips.colour)[0]) for person, track, chips in known if person and len(chips)]
+    return [(person, f"{clip.name}/{track}", embedder.embed(chips)[0]) for person, track, chips in known if person and len(chips)]
 
 
 def _means(views: Sequence[tuple[str, str, NDArray[np.float32]]]) -> list[tuple[str, str, NDArray[np.float32]]]:

@@ -22,7 +22,7 @@ from asd_core.media.decode import read_frames
 from asd_core.media.probe import probe
 from asd_core.models.registry import Model, ModelFolder, find
 from asd_core.models.session import open_session
-from asd_core.records import Chips, Sound, Track
+from asd_core.records import Sound, Track
 from asd_core.speech.listen import listen, no_sound
 from asd_core.timeline import GRID_HZ, nearest_instant
 from benchmarks.matching import FoundTrack, match_tracks
@@ -50,7 +50,7 @@ class Clip:
     truth: dict[str, Any]
     tracks: tuple[Track, ...]
     crops: tuple[NDArray[np.uint8], ...]
-    chips: tuple[Chips, ...]
+    chips: tuple[NDArray[np.uint8], ...]  # (K, 112, 112, 3) of each track
     people: tuple[str | None, ...]
     samples: NDArray[np.int16]  # 16 kHz, from time zero
     sound: Sound

@@ -63,7 +63,7 @@ def _score(
 ) -> tuple[NDArray[np.float32], ...]:
     silent = no_sound()
     sound = Sound(None, mfcc, silent.activity, silent.level, (), ())
-    return score_tracks(tracks, visual, sound, network).logits
+    return score_tracks(tracks, visual.__getitem__, sound, network).logits
 
 
 # ---- average precision -------------------------------------------------------------------------------------------------------

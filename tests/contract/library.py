@@ -50,7 +50,6 @@ def chips_of(first, boxes, quality):
     return Chips(
         times=np.array([first / 25 + 0.4, first / 25]),
         boxes=boxes[:2].copy(),
-        colour=np.zeros((2, 112, 112, 3), np.uint8),
         quality=np.array([quality, 0.3], np.float32),
     )
 
@@ -91,6 +90,7 @@ def made_analysis(name, faces=(1, 2)):
         scores=Scores(tuple(np.zeros(length, np.float32) for _ in faces), tuple(np.zeros(length, np.float32) for _ in faces)),
         embeddings=Embeddings(EMBEDDER, tuple(vectors), tuple(np.array([0.9, 0.3], np.float32) for _ in faces)),
         chips=tuple(chips),
+        thumbnails=(b"",) * len(chips),
         people=People(tuple(persons), tuple((f"p{i + 1}", f"p{j + 1}") for i in range(count) for j in range(i + 1, count))),
         turns=tuple(turns),
         models=MODELS,

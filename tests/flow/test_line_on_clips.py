@@ -12,7 +12,7 @@ from asd_core.evaluate.diarization import score_diarization
 from asd_core.look import look, spans_of_marks
 from asd_core.media.probe import probe
 from asd_core.records import Span
-from asd_core.stitch import stitch
+from asd_core.stitch import chip_faces, stitch, visual_features
 
 pytestmark = pytest.mark.media
 
@@ -58,12 +58,14 @@ def test_no_people_is_a_result(networks, media):
 def test_spans_of_ten_seconds_equal_the_whole(networks, media):
     path = media / "clips" / "derived" / "base_2997fps.mp4"
     info = probe(path)
-    whole, parts = (
-        stitch([look(path, info, marks, detector=networks.detector, encoder=networks.speaking) for marks in spans_of_marks(info, step)], info)
-        for step in (None, 1)
-    )
+    looks = [
+        [look(path, info, marks, detector=networks.detector, encoder=networks.speaking) for marks in spans_of_marks(info, step)] for step in (None, 1)
+    ]
+    whole, parts = (stitch(found, info) for found in looks)
+    block, block_apart = ({block.mark: block for one in found for block in one.blocks}.__getitem__ for found in looks)
     assert [(t.id, t.first, len(t)) for t in whole.tracks] == [(t.id, t.first, len(t)) for t in parts.tracks]
     for left, right in zip(whole.tracks, parts.tracks, strict=True):
         np.testing.assert_array_equal(left.boxes, right.boxes)
-    for left, right in zip(whole.visual, parts.visual, strict=True):
-        np.testing.assert_array_equal(left, right)
+    for left, right in zip(whole.pieces, parts.pieces, strict=True):
+        np.testing.assert_array_equal(visual_features(left, block), visual_features(right, block_apart))
+        np.testing.assert_array_equal(chip_faces(left, block), chip_faces(right, block_apart))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,11 +12,12 @@ import av
 import numpy as np
 import pytest
 
+from asd_core.faces.align import chip_jpeg
 from asd_core.look import look, picture_instants, picture_marks, spans_of_marks
 from asd_core.media.decode import read_frames
 from asd_core.media.probe import probe
-from asd_core.records import Detections, Look
-from asd_core.stitch import StitchOptions, stitch
+from asd_core.records import Block, Detections, Look
+from asd_core.stitch import StitchOptions, chip_faces, stitch, visual_features
 
 WIDTH, HEIGHT, RATE, SECONDS = 320, 180, 25, 23
 SIDE = 50
@@ -77,6 +81,10 @@ def seen(path: Path, span_marks: int | None) -> tuple[list[Look], SquareDetector
     return [look(path, info, marks, detector=detector, encoder=MeanEncoder()) for marks in spans_of_marks(info, span_marks)], detector
 
 
+def block_of(looks: list[Look]) -> Callable[[int], Block]:
+    return {block.mark: block for found in looks for block in found.blocks}.__getitem__
+
+
 def test_tracks_follow_the_square_and_end_at_the_cut(drifting_square: Path) -> None:
     looks, detector = seen(drifting_square, None)
     found = stitch(looks, probe(drifting_square))
@@ -91,15 +99,36 @@ def test_tracks_follow_the_square_and_end_at_the_cut(drifting_square: Path) -> N
 @pytest.mark.parametrize("span_marks", [1, 2])
 def test_any_span_length_gives_the_same(drifting_square: Path, span_marks: int) -> None:
     info = probe(drifting_square)
-    whole, parts = (stitch(seen(drifting_square, marks)[0], info) for marks in (None, span_marks))
+    whole_looks, parts_looks = (seen(drifting_square, marks)[0] for marks in (None, span_marks))
+    whole, parts = stitch(whole_looks, info), stitch(parts_looks, info)
     assert whole.shots == parts.shots
     assert [(t.id, t.shot, t.first, t.still) for t in whole.tracks] == [(t.id, t.shot, t.first, t.still) for t in parts.tracks]
     for left, right in zip(whole.tracks, parts.tracks, strict=True):
         np.testing.assert_array_equal(left.boxes, right.boxes)
-    for left, right in zip(whole.visual, parts.visual, strict=True):
-        np.testing.assert_array_equal(left, right)
-    for left, right in zip(whole.chips, parts.chips, strict=True):
-        np.testing.assert_array_equal(left.colour, right.colour)
+    assert whole.thumbnails == parts.thumbnails
+    for left, right, ours, theirs in zip(whole.pieces, parts.pieces, whole.tracks, parts.tracks, strict=True):
+        features = visual_features(left, block_of(whole_looks))
+        assert len(features) == len(ours) == len(theirs)
+        np.testing.assert_array_equal(features, visual_features(right, block_of(parts_looks)))
+        np.testing.assert_array_equal(chip_faces(left, block_of(whole_looks)), chip_faces(right, block_of(parts_looks)))
+
+
+def test_chips_and_their_pixels_are_told_of_in_one_order(drifting_square: Path) -> None:
+    """The best one first, of which the thumbnail is made; each cut where the chips say."""
+    looks, _ = seen(drifting_square, 1)
+    found = stitch(looks, probe(drifting_square))
+    pixels = {
+        (chip_time, float(box[0])): face
+        for one in looks for block in one.blocks for track in block.tracks
+        for chip_time, box, face in zip(track.chips.times.tolist(), track.chips.boxes, track.faces, strict=True)
+    }  # fmt: skip
+    assert any(len(pieces.tracks) > 1 for pieces in found.pieces) and all(len(chips) > 1 for chips in found.chips)
+    for chips, pieces, thumbnail in zip(found.chips, found.pieces, found.thumbnails, strict=True):
+        faces = chip_faces(pieces, block_of(looks))
+        assert (np.diff(chips.quality) <= 0).all()
+        for time, box, face in zip(chips.times.tolist(), chips.boxes, faces, strict=True):
+            np.testing.assert_array_equal(face, pixels[time, float(box[0])])
+        assert thumbnail == chip_jpeg(faces[0])
 
 
 def test_a_stretch_without_a_picture_is_stepped_over(drifting_square: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +142,9 @@ def test_a_stretch_without_a_picture_is_stepped_over(drifting_square: Path, monk
 
 def test_features_at_a_mark_are_those_of_one_pass(drifting_square: Path) -> None:
     """What the encoder sees across a mark is real crops, not the padding at a block's edge."""
-    features = np.concatenate(stitch(seen(drifting_square, None)[0], probe(drifting_square)).visual)[:, 0].astype(np.float64)
+    looks, _ = seen(drifting_square, None)
+    found = stitch(looks, probe(drifting_square))
+    features = np.concatenate([visual_features(pieces, block_of(looks)) for pieces in found.pieces])[:, 0].astype(np.float64)
     inside = features[20 : CUT - 20]
     assert np.abs(np.diff(inside)).max() < 0.02 * inside.mean()
 
@@ -144,3 +175,24 @@ def test_short_tracks_are_dropped(drifting_square: Path) -> None:
     looks, _ = seen(drifting_square, None)
     assert stitch(looks, probe(drifting_square), StitchOptions(shortest_instants=300)).tracks[0].first == 0
     assert len(stitch(looks, probe(drifting_square), StitchOptions(shortest_instants=300)).tracks) == 1
+
+
+def test_stitching_keeps_no_look(drifting_square: Path) -> None:
+    """But the last one while the next is read: a programme's features and chips would not fit into memory."""
+    looks, _ = seen(drifting_square, 1)
+    held: list[list[weakref.ref[np.ndarray]]] = []
+
+    def one_by_one() -> Iterator[Look]:
+        while looks:
+            assert not any(ref() is not None for refs in held[:-1] for ref in refs)
+            block = looks.pop(0).blocks[0]
+            tracks = tuple(replace(track, visual=track.visual.copy(), faces=track.faces.copy(), boxes=track.boxes.copy()) for track in block.tracks)
+            held.append([weakref.ref(array) for track in tracks for array in (track.visual, track.faces, track.boxes)])
+            fresh = Look((replace(block, tracks=tracks),))
+            del block, tracks
+            yield fresh
+            del fresh
+
+    found = stitch(one_by_one(), probe(drifting_square))
+    assert found.tracks and len(held) == 3 and all(held)
+    assert not any(ref() is not None for refs in held for ref in refs)

@@ -177,7 +177,7 @@ def score_sound(network: SpeakingNetwork, visual: NDArray[np.float16], mfcc: NDA
     count = len(visual)
     track = Track("t1", 0, 0, np.zeros((count, 4), np.float32), np.ones(count, bool), still=False)
     sound = Sound(None, mfcc, np.zeros(0, np.float32), np.zeros(0, np.float32), (), ())
-    return score_tracks([track], [visual], sound, network).logits[0]
+    return score_tracks([track], [visual].__getitem__, sound, network).logits[0]
 
 
 def _entries(source: Path, suffix: str, limit: int | None) -> Iterator[tuple[dict[str, Any], dict[str, Any], bytes]]:

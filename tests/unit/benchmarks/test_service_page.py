@@ -21,6 +21,8 @@ FOUND = {
             ["0002 cut vp9.webm", "failed", "ChildFailed: ValueError in look_in_child: no", 0.2],
         ],
     },
+    "arrival": {"cron": "every minute", "told": [7.0, 9.0], "untold": [11.0, 40.0, 45.0]},
+    "again": {"assets": 200, "folder": {"first": 300.0, "second": 5.0}, "bucket": {"first": 310.0, "second": 5.2}},
     "cost": {
         "minutes": 10,
         "rounds": [{
@@ -51,6 +53,8 @@ def test_what_was_measured_is_said():
     assert NOT_YET not in page
     assert "2 ended done or quarantined, 1 otherwise" in page
     assert "- 1: not media." in page and "- 0002 cut vp9.webm: failed" in page
+    assert "| told of (`POST /events/s3`) | 7.0 to 9.0 | 2 |" in page and "| not told of, found by the scan | 11.0 to 45.0 | 3 |" in page
+    assert "| bucket | 310.0 | 5.2 |" in page
     assert "| a.mp4 | 100.0 | 2.0 | 1.0 | 3.0 % | 2.0 |" in page
     assert "more by 5.0 (5.0 %)" in page
     assert "| 2 | 50.0 | 60.0 | 50 | 0 | 50 | 50 | 0 |" in page and "hold the same rows" in page

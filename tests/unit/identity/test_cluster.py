@@ -35,7 +35,7 @@ class Scene:
         self.vectors.append(vectors)
         k = len(vectors)
         times = (start + np.arange(k)) / 25.0
-        self.chips.append(Chips(times, np.tile(box, (k, 1)), np.zeros((k, 112, 112, 3), np.uint8), np.full(k, quality, np.float32)))
+        self.chips.append(Chips(times, np.tile(box, (k, 1)), np.full(k, quality, np.float32)))
         return name
 
     def people(self, order: list[int] | None = None) -> People:

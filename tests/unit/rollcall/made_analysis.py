@@ -33,8 +33,7 @@ def _track(name: str, shot: int, first: int, count: int, x: float, *, still: boo
 
 
 def _chips(count: int) -> Chips:
-    colour = np.full((count, 112, 112, 3), 90, np.uint8)
-    return Chips(np.arange(count) * 0.5, np.tile(np.float32([40, 40, 100, 110]), (count, 1)), colour, np.full(count, 0.8, np.float32))
+    return Chips(np.arange(count) * 0.5, np.tile(np.float32([40, 40, 100, 110]), (count, 1)), np.full(count, 0.8, np.float32))
 
 
 def _person(name: str, track_ids: tuple[str, ...], time: float, *, identifiable: bool = True) -> Person:
@@ -76,6 +75,7 @@ def made_analysis() -> Analysis:
         scores=Scores(logits, probabilities),
         embeddings=Embeddings("ef" * 32, tuple(np.eye(2, 4, dtype=np.float32) for _ in tracks), tuple(np.ones(2, np.float32) for _ in tracks)),
         chips=chips,
+        thumbnails=(b"",) * len(chips),
         people=People(
             (_person("p1", ("t1", "t3"), 0.4), _person("p2", ("t2", "t5"), 2.0), _person("p3", ("t4",), 1.4, identifiable=False)), (("p1", "p2"),)
         ),

@@ -94,7 +94,7 @@ def test_logits_stand_at_the_instants_of_the_track():
     lengths = [1, 2, 24, 25, 26, 149, 151, 700]
     tracks = [track(10 * i, length, f"t{i}") for i, length in enumerate(lengths)]
     visual = [np.arange(length, dtype=np.float16)[:, None] for length in lengths]
-    scores = score_tracks(tracks, visual, sound(800), speaking)
+    scores = score_tracks(tracks, visual.__getitem__, sound(800), speaking)
     for logits, expected, probabilities in zip(scores.logits, visual, scores.probabilities, strict=True):
         np.testing.assert_allclose(logits, expected[:, 0], rtol=1e-6)
         np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-(2.0 * logits.astype(float) + 0.5))), rtol=1e-5)
@@ -102,14 +102,14 @@ def test_logits_stand_at_the_instants_of_the_track():
 
 def test_no_tracks_and_a_track_of_no_length():
     speaking, _ = network()
-    assert score_tracks([], [], sound(10), speaking).logits == ()
-    scores = score_tracks([track(3, 0)], [np.zeros((0, 0), np.float16)], sound(10), speaking)
+    assert score_tracks([], [].__getitem__, sound(10), speaking).logits == ()
+    scores = score_tracks([track(3, 0)], [np.zeros((0, 0), np.float16)].__getitem__, sound(10), speaking)
     assert len(scores.logits[0]) == len(scores.probabilities[0]) == 0
 
 
 def test_without_sound_the_network_hears_silence():
     speaking, _ = network()
-    scores = score_tracks([track(0, 40)], [np.zeros((40, 1), np.float16)], no_sound(), speaking)
+    scores = score_tracks([track(0, 40)], [np.zeros((40, 1), np.float16)].__getitem__, no_sound(), speaking)
     assert np.isfinite(scores.logits[0]).all()
     assert scores.logits[0].max() < 0
 
@@ -117,13 +117,13 @@ def test_without_sound_the_network_hears_silence():
 def test_features_must_fit_the_track():
     speaking, _ = network()
     with pytest.raises(ValueError, match="expected 5 rows"):
-        score_tracks([track(0, 5)], [np.zeros((4, 1), np.float16)], sound(10), speaking)
+        score_tracks([track(0, 5)], [np.zeros((4, 1), np.float16)].__getitem__, sound(10), speaking)
 
 
 def test_equal_windows_run_in_one_batch():
     speaking, detector = network()
     tracks = [track(0, 100, f"t{i}") for i in range(6)]
-    score_tracks(tracks, [np.zeros((100, 1), np.float16)] * 6, sound(100), speaking, ScoreOptions(windows=(6.0,)))
+    score_tracks(tracks, ([np.zeros((100, 1), np.float16)] * 6).__getitem__, sound(100), speaking, ScoreOptions(windows=(6.0,)))
     assert [shapes["visual"] for shapes in detector.shapes] == [(6, 100, 1)]
 
 
@@ -133,9 +133,9 @@ def test_logits_do_not_depend_on_where_the_clip_begins(shift, length):
     speaking, _ = network()
     heard = sound(length + 40)
     visual = [np.random.default_rng(2).normal(size=(length, 1)).astype(np.float16)]
-    before = score_tracks([track(20, length)], visual, heard, speaking).logits[0]
+    before = score_tracks([track(20, length)], visual.__getitem__, heard, speaking).logits[0]
     later = Sound(1, np.concatenate([np.zeros((4 * shift, 13), np.float32), heard.mfcc]), heard.activity, heard.level, (), ())
-    after = score_tracks([track(20 + shift, length)], visual, later, speaking).logits[0]
+    after = score_tracks([track(20 + shift, length)], visual.__getitem__, later, speaking).logits[0]
     np.testing.assert_allclose(before, after, atol=1e-4)
 
 
@@ -146,8 +146,8 @@ def test_the_order_of_tracks_does_not_matter(order):
     rng = np.random.default_rng(4)
     tracks = [track(37 * i, 30 + 60 * i, f"t{i}") for i in range(5)]
     visual = [rng.normal(size=(len(t), 1)).astype(np.float16) for t in tracks]
-    before = score_tracks(tracks, visual, sound(600), speaking).logits
-    after = score_tracks([tracks[i] for i in order], [visual[i] for i in order], sound(600), speaking).logits
+    before = score_tracks(tracks, visual.__getitem__, sound(600), speaking).logits
+    after = score_tracks([tracks[i] for i in order], [visual[i] for i in order].__getitem__, sound(600), speaking).logits
     for i, logits in zip(order, after, strict=True):
         np.testing.assert_allclose(logits, before[i], atol=1e-5)
 
@@ -167,8 +167,8 @@ def test_a_network_brings_its_own_windows_unless_others_are_asked_for():
     speaking, detector = network()
     speaking.windows = (3.0,)
     features = [np.zeros((100, 1), np.float16)]
-    score_tracks([track(0, 100)], features, sound(100), speaking)
+    score_tracks([track(0, 100)], features.__getitem__, sound(100), speaking)
     assert {shapes["visual"][1] for shapes in detector.shapes} == {75}
     detector.shapes.clear()
-    score_tracks([track(0, 100)], features, sound(100), speaking, ScoreOptions(windows=(2.0,)))
+    score_tracks([track(0, 100)], features.__getitem__, sound(100), speaking, ScoreOptions(windows=(2.0,)))
     assert {shapes["visual"][1] for shapes in detector.shapes} == {50}

@@ -55,7 +55,7 @@ def test_a_shift_of_half_a_second_hardly_changes_logits(name, find_model, train)
         """Logits of the instants from `first` on, of a track and a clip that begin there."""
         sound = listen([samples[first * 640 :]], (230 - first) / 25)
         track = Track("t1", 0, 0, np.zeros((230 - first, 4), np.float32), np.ones(230 - first, bool), False)
-        return score_tracks([track], [visual[first:]], sound, network).logits[0]
+        return score_tracks([track], [visual[first:]].__getitem__, sound, network).logits[0]
 
     whole, later = scored(0)[12:], scored(12)
     change = np.abs(whole - later)
