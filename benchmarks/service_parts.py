@@ -46,7 +46,7 @@ MUTANTS, SEED, AT_A_TIME = 1000, 20_261_121, 50
 CHILDREN = 6  # that read side by side
 CHILD_SECONDS = 30.0  # that the shortest stretch may take in a child
 MINUTES, ROUNDS = 10, 1  # of the asset whose cost is looked at
-LENGTHS = (10, 30, 60, 240)  # minutes of the assets whose memory is looked at
+LENGTHS = (10, 60, 240)  # minutes of the assets whose memory is looked at
 ARRIVALS = 4  # films told of, and as many that are not
 ASSETS = 50  # that workers share
 LONG_MINUTES = 30  # of the asset that they split
@@ -109,7 +109,7 @@ def cost(keep: Keep) -> None:
                     "SELECT extract(epoch FROM s.started_at)::float8, s.seconds, s.stage, s.bytes FROM stage_run s "
                     "JOIN asset a ON a.id = s.asset_id WHERE a.name = %s ORDER BY 1", (film.name,),
                 ).fetchall()  # fmt: skip
-            told["covered"] = _union([(max(began, at - took), min(ended, at)) for at, took, *_ in rows])
+            told["covered"] = _union([(max(began, at), min(ended, at + took)) for at, took, *_ in rows])
             told["stages"] = len(rows)
             told["sizes"] = [size for *_, size in rows if size]
             told["store"] = _store_seconds(S3Service(s3_settings(store)).at("s3://objects-cost"), told["sizes"], client, film)
