@@ -146,7 +146,7 @@ def split(found: Found) -> list[str]:
 
 def memory(found: Found) -> list[str]:
     """Memory by an asset's length."""
-    rows = found["rows"]
+    rows = sorted(found["rows"], key=lambda row: row["minutes"])
     lines = [
         "The most that the process and its decoding children held at once (shared pages counted once), a process of its own for each length.",
         "",

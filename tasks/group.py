@@ -13,4 +13,4 @@ def _group(job: Job, span: str, picture: Stitched, embeddings: Embeddings) -> Pe
     return cluster(picture.tracks, embeddings, picture.chips, job.plan.options.cluster)
 
 
-GROUP = Stage("group", version=1, makes=People, work=_group, after=(STITCH, EMBED), reads=lambda plan: plan.options.cluster)
+GROUP = Stage("group", version=2, makes=People, work=_group, after=(STITCH, EMBED), reads=lambda plan: plan.options.cluster)

@@ -7,6 +7,7 @@ and else remain people whom the library does not learn. Stills, faces that never
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,8 @@ from asd_core.identity.linkage import LinkageOptions, agglomerate
 from asd_core.identity.prototypes import prototypes, template
 from asd_core.records import Chips, Embeddings, People, Person, Track
 from asd_core.timeline import GRID_HZ, instant_time
+
+AT_ONCE = 1500  # tracks that are compared each with each: 40 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,28 @@ class ClusterOptions:
         )
 
 
+class _Pairs:
+    """Some pairs of tracks, few of all that there could be."""
+
+    def __init__(self) -> None:
+        self._others: defaultdict[int, set[int]] = defaultdict(set)
+
+    def add(self, a: int, b: int) -> None:
+        self._others[a].add(b)
+        self._others[b].add(a)
+
+    def of(self, track: int) -> list[int]:
+        return sorted(self._others.get(track, ()))
+
+    def among(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of the tracks `rows` and `columns` are pairs, (R, C)."""
+        found = np.zeros((len(rows), len(columns)), np.bool_)
+        place = {track: n for n, track in enumerate(columns.tolist())}
+        for n, track in enumerate(rows.tolist()):
+            found[n, [place[other] for other in self._others.get(track, ()) if other in place]] = True
+        return found
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _View:
     """The tracks of one asset in a canonical order, and what is known of each pair."""
@@ -64,11 +89,18 @@ class _View:
     vectors: list[NDArray[np.float32]]  # (K, D) of each
     weights: list[NDArray[np.float32]]  # (K,) of each, for means
     chips: list[Chips]
-    likeness: NDArray[np.float32]  # (N, N) cosine of templates, 0 where a track has no chip, and the bonus of those that continue one another
-    together: NDArray[np.bool_]  # (N, N) in one frame, as two faces
-    continued: NDArray[np.bool_]  # (N, N) one continues the other
+    templates: NDArray[np.float32]  # (N, D), zeros where a track has no chip
+    together: _Pairs  # in one frame, as two faces
+    continued: _Pairs  # one continues the other
+    bonus: float  # of those
     clear: NDArray[np.bool_]  # (N,)
     still: NDArray[np.bool_]  # (N,)
+
+    def likeness(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return how alike tracks are, (R, C): cosine of their templates, and the bonus of those that continue one another."""
+        values = self.templates[rows] @ self.templates[columns].T
+        values[self.continued.among(rows, columns)] += np.float32(self.bonus)
+        return values
 
 
 def cluster(tracks: Sequence[Track], embeddings: Embeddings, chips: Sequence[Chips], options: ClusterOptions | None = None) -> People:
@@ -105,11 +137,9 @@ def _view(tracks: Sequence[Track], embeddings: Embeddings, chips: Sequence[Chips
     dimension = max((v.shape[1] for v in vectors if v.ndim == 2), default=1)
     templates = np.stack([template(v, w) if len(v) else np.zeros(dimension, np.float32) for v, w in zip(vectors, weights, strict=True)])
     together, continued = _neighbourhood(ours, options)
-    likeness = (templates @ templates.T).astype(np.float32, copy=False)
-    likeness[continued] += np.float32(options.continued_bonus)
     clear = np.array([len(v) > 0 and _is_clear(c, options) for v, c in zip(vectors, kept, strict=True)], np.bool_)
     still = np.array([t.still for t in ours], np.bool_)
-    return _View(ours, vectors, weights, kept, likeness, together, continued, clear & ~still, still)
+    return _View(ours, vectors, weights, kept, templates.astype(np.float32), together, continued, options.continued_bonus, clear & ~still, still)
 
 
 def _weights(quality: Sequence[NDArray[np.float32]], chips: Sequence[Chips]) -> list[NDArray[np.float32]]:
@@ -129,20 +159,20 @@ def _is_clear(chips: Chips, options: ClusterOptions) -> bool:
     return bool(((box_sizes(chips.boxes) >= options.clear_size) & (chips.quality >= options.clear_quality)).any())
 
 
-def _neighbourhood(tracks: Sequence[Track], options: ClusterOptions) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which pairs (N, N) are two faces of one frame, and which continue one another."""
-    n = len(tracks)
-    together, continued = np.zeros((n, n), np.bool_), np.zeros((n, n), np.bool_)
-    for a in range(n):
-        for b in range(a + 1, n):
+def _neighbourhood(tracks: Sequence[Track], options: ClusterOptions) -> tuple[_Pairs, _Pairs]:
+    """Return which are two faces of one frame, and which continue one another."""
+    together, continued = _Pairs(), _Pairs()
+    for a in range(len(tracks)):
+        for b in range(a + 1, len(tracks)):
             first, second = tracks[a], tracks[b]
             gap = second.first - (first.first + len(first))
             if gap > options.continued_seconds * GRID_HZ:
                 break  # tracks are in order of their beginning: the others lie later still
             if gap < 0:
-                together[a, b] = together[b, a] = _two_faces(first, second)
+                if _two_faces(first, second):
+                    together.add(a, b)
             elif first.shot == second.shot and float(box_iou(first.boxes[-1:], second.boxes[:1])[0, 0]) >= 0.3:
-                continued[a, b] = continued[b, a] = True
+                continued.add(a, b)
     return together, continued
 
 
@@ -165,10 +195,31 @@ def _join_clear(view: _View, options: ClusterOptions) -> NDArray[np.int64]:
 
 
 def _agglomerate(view: _View, who: NDArray[np.int64], options: ClusterOptions) -> NDArray[np.int64]:
-    pick = np.ix_(who, who)
-    likeness = view.likeness if len(who) == len(view.likeness) else view.likeness[pick]
+    """Return the cluster number (W,) of each of some tracks.
+
+    More than `AT_ONCE` are joined part by part, in order of time, and then what came of the parts: each with each would take memory that grows
+    with the square of a programme's length.
+    """
     rules = LinkageOptions(options.same_person_cosine, options.best_share, overrule=options.together_cosine)
-    return agglomerate(likeness, likeness, view.together[pick], rules)
+    if len(who) <= AT_ONCE:
+        likeness = view.likeness(who, who)
+        return agglomerate(likeness, likeness, view.together.among(who, who), rules)
+    groups: list[NDArray[np.int64]] = []
+    for part in np.array_split(who, -(-len(who) // AT_ONCE)):
+        labels = _agglomerate(view, part, options)
+        groups += [part[labels == label] for label in range(int(labels.max()) + 1)]
+    sizes = [len(group) for group in groups]
+    every, starts = np.concatenate(groups), np.cumsum([0, *sizes[:-1]])
+    mean, best = np.zeros((len(groups), len(groups)), np.float32), np.zeros((len(groups), len(groups)), np.float32)
+    forbidden = np.zeros((len(groups), len(groups)), np.bool_)
+    for row, group in enumerate(groups):
+        likeness = view.likeness(group, every)
+        mean[row] = np.add.reduceat(likeness.mean(axis=0), starts) / sizes
+        best[row] = np.maximum.reduceat(likeness.max(axis=0), starts)
+        forbidden[row] = np.logical_or.reduceat(view.together.among(group, every).any(axis=0), starts)
+    joined = agglomerate(mean, best, forbidden, rules, sizes)
+    label_of = dict(zip(every.tolist(), np.repeat(joined, sizes).tolist(), strict=True))
+    return np.array([label_of[track] for track in who.tolist()], np.int64)
 
 
 def _attach(view: _View, labels: NDArray[np.int64], who: NDArray[np.int64], options: ClusterOptions, *, together: bool) -> NDArray[np.int64]:
@@ -177,10 +228,12 @@ def _attach(view: _View, labels: NDArray[np.int64], who: NDArray[np.int64], opti
     attached = labels.copy()
     if not len(known):
         return attached
+    every = np.arange(len(labels))
     for k in who:
-        likeness = view.likeness[k] if len(view.vectors[k]) else np.where(view.continued[k], 1.0, 0.0)
+        alone = np.array([k])
+        likeness = view.likeness(alone, every)[0] if len(view.vectors[k]) else np.where(view.continued.among(alone, every)[0], 1.0, 0.0)
         fits = np.array([_fit(likeness, labels == label, options) for label in known])
-        seen = np.array([view.together[k][labels == label].any() for label in known])
+        seen = np.isin(known, labels[view.together.of(int(k))])
         fits[seen & (fits < options.together_cosine) & together] = -1.0
         best = int(fits.argmax())
         rival = float(np.delete(fits, best).max(initial=-1.0))
@@ -241,7 +294,6 @@ def _anchor(view: _View, members: NDArray[np.int64]) -> tuple[float, tuple[float
 
 def _pairs(view: _View, members: Sequence[NDArray[np.int64]]) -> tuple[tuple[str, str], ...]:
     """Return the pairs of people of whom two moving tracks share a frame, sorted by number."""
-    moving = [m[~view.still[m]] for m in members]
-    return tuple(
-        (f"p{a + 1}", f"p{b + 1}") for a in range(len(moving)) for b in range(a + 1, len(moving)) if view.together[np.ix_(moving[a], moving[b])].any()
-    )
+    person_of = {int(k): number for number, tracks in enumerate(members, start=1) for k in tracks if not view.still[k]}
+    shared = {(person_of[a], person_of[b]) for a in person_of for b in view.together.of(a) if b in person_of}
+    return tuple((f"p{a}", f"p{b}") for a, b in sorted(shared) if a < b)

@@ -5,6 +5,7 @@ What both the people of an asset and the persons of the library are made with; i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,9 @@ class LinkageOptions:
     margin: float = 0.0
 
 
-def agglomerate(mean: Matrix, best: Matrix, forbidden: NDArray[np.bool_], options: LinkageOptions) -> NDArray[np.int64]:
+def agglomerate(
+    mean: Matrix, best: Matrix, forbidden: NDArray[np.bool_], options: LinkageOptions, sizes: Sequence[int] | None = None
+) -> NDArray[np.int64]:
     """Return a cluster number (N,) for each member; numbers follow the first member of each cluster.
 
     Average linkage with a share of single linkage, cannot-links and a margin test. The result depends on the order of the members only where
@@ -42,24 +45,25 @@ def agglomerate(mean: Matrix, best: Matrix, forbidden: NDArray[np.bool_], option
         best: (N, N) similarity of their most alike looks, at least `mean`.
         forbidden: (N, N) pairs that must not share a cluster.
         options: see `LinkageOptions`.
+        sizes: (N,) of how many each member stands for, whose average and best similarities are given; None: one each.
 
     Source: Lance and Williams 1967 (update of average linkage); Wagstaff et al. 2001 (cannot-links).
     """
     n = len(mean)
     if n == 0:
         return np.zeros(0, np.int64)
-    return _Clusters(mean, best, forbidden, options).settle()
+    return _Clusters(mean, best, forbidden, options, np.ones(n) if sizes is None else np.asarray(sizes, np.float64)).settle()
 
 
 class _Clusters:
     """Clusters while they join. Row `a` speaks for the cluster whose first member is `a`; rows of joined ones are dead."""
 
-    def __init__(self, mean: Matrix, best: Matrix, forbidden: NDArray[np.bool_], options: LinkageOptions) -> None:
+    def __init__(self, mean: Matrix, best: Matrix, forbidden: NDArray[np.bool_], options: LinkageOptions, sizes: NDArray[np.float64]) -> None:
         self._options = options
-        self._mean = mean.astype(np.float32)  # N x N: for the thousands of tracks of a long programme half the memory counts
+        self._mean = mean.astype(np.float32)
         self._best = best.astype(np.float32)  # only ever one of the values given
         self._forbidden = forbidden | forbidden.T
-        self._size = np.ones(len(mean))
+        self._size = sizes.copy()
         self._alive = np.ones(len(mean), np.bool_)
         self._labels = np.arange(len(mean))
         np.fill_diagonal(self._forbidden, val=False)

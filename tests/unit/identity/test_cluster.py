@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asd_core.identity import cluster as cluster_module
 from asd_core.identity.cluster import ClusterOptions, cluster
 from asd_core.records import Chips, Embeddings, People, Track
 
@@ -165,3 +166,36 @@ def test_support_means_the_same_whatever_an_embedder_calls_quality() -> None:
     norms = Embeddings("m", tuple(scene.vectors), tuple(np.full(3, 17.0, np.float32) for _ in scene.tracks))
     assert np.allclose(cluster(scene.tracks, norms, scene.chips, OPTIONS).people[0].support, own)
     assert np.isclose(own.sum(), 6 * 0.5)
+
+
+def test_a_long_programme_is_joined_part_by_part_with_the_same_people(monkeypatch) -> None:
+    """Three people through forty shots, two of them side by side at times, with looks that only part of their tracks have."""
+    scene, rng = Scene(), np.random.default_rng(3)
+    for shot in range(40):
+        scene.add(face(shot % 3, noise=float(rng.uniform(0.2, 0.9)), seed=shot), start=100 * shot, shot=shot)
+        if shot % 4 == 0:
+            scene.add(face((shot + 1) % 3, noise=0.5, seed=100 + shot), start=100 * shot, left=300, shot=shot)
+    whole = scene.people()
+    assert len(whole.people) == 3 and len(whole.together) == 3
+    for at_once in (1, 7, 20):
+        monkeypatch.setattr(cluster_module, "AT_ONCE", at_once)
+        parts = scene.people()
+        assert sets(parts) == sets(whole) and parts.together == whole.together
+        assert all(np.allclose(a.prototypes, b.prototypes, atol=1e-5) for a, b in zip(parts.people, whole.people, strict=True))
+
+
+def test_parts_are_joined_by_the_averages_of_all_their_tracks(monkeypatch) -> None:
+    """One half of a person's tracks against the other: what counts is every pair, as if all had been compared at once."""
+    seen = []
+    monkeypatch.setattr(cluster_module, "AT_ONCE", 6)
+    joining = cluster_module.agglomerate
+    monkeypatch.setattr(cluster_module, "agglomerate", lambda *args: seen.append(args) or joining(*args))
+    scene = Scene()
+    for k in range(12):
+        scene.add(face(k % 2, noise=0.6, seed=k, count=1), start=100 * k, shot=k)
+    assert sets(scene.people()) == [{f"t{k + 1}" for k in range(12) if k % 2 == person} for person in range(2)]
+    mean, best, _, _, sizes = seen[-1]
+    assert sizes == [3, 3, 3, 3]
+    vectors = np.concatenate(scene.vectors)
+    cosines = vectors[[0, 2, 4]] @ vectors[[6, 8, 10]].T
+    assert np.isclose(mean[0, 2], cosines.mean(), atol=1e-6) and np.isclose(best[0, 2], cosines.max(), atol=1e-6)
