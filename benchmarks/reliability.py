@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -27,8 +28,8 @@ PAGE = ROOT / "docs" / "reliability.md"
 
 HEAD = """# Reliability
 
-Written by `make reliability`, which does to a running service what the tests do (`make test-services`): real PostgreSQL, Ceph's S3 gateway, a
-Prefect server on that PostgreSQL, workers in processes of their own, all on one machine ({cores} cores, with other work beside: {load:.0f}
+Written by `make reliability`, which does to a running service what tests/services/test_faults.py does and asserts (a quarter of an hour, so not in
+`make test-services`): real PostgreSQL, Ceph's S3 gateway, a Prefect server on that PostgreSQL, workers in processes of their own, all on one machine ({cores} cores, with other work beside: {load:.0f}
 processes wanted a core on the average). Media are short films in a bucket. Afterwards **every table of the library is compared, row for row,
 with that of an undisturbed run** (`infra/catalog/snapshot.py`: all but clocks, surrogate ids and the history of runs).
 
@@ -69,6 +70,8 @@ def main() -> None:
             SEEN.write_text(json.dumps(seen, indent=1, default=str))
     PAGE.write_text(page(seen))
     print(f"{PAGE.relative_to(ROOT)} is written")
+    if wrong := [row["fault"] for name in wanted for row in seen[name] if row["differing"]]:
+        sys.exit(f"The library differs after: {'; '.join(wrong)}")
 
 
 def _tried(folder: Path, names: list[str]) -> Any:
