@@ -28,10 +28,11 @@ PAGE = ROOT / "docs" / "reliability.md"
 
 HEAD = """# Reliability
 
-Written by `make reliability`, which does to a running service what tests/services/test_faults.py does and asserts (a quarter of an hour, so not in
-`make test-services`): real PostgreSQL, Ceph's S3 gateway, a Prefect server on that PostgreSQL, workers in processes of their own, all on one machine ({cores} cores, with other work beside: {load:.0f}
-processes wanted a core on the average). Media are short films in a bucket. Afterwards **every table of the library is compared, row for row,
-with that of an undisturbed run** (`infra/catalog/snapshot.py`: all but clocks, surrogate ids and the history of runs).
+Written by `make reliability`, which does to a running service what tests/services/test_faults.py does and asserts (a quarter of an hour, so not
+in `make test-services`): real PostgreSQL, Ceph's S3 gateway, a Prefect server on that PostgreSQL, workers in processes of their own, all on one
+machine ({cores} cores, with other work beside: {load:.0f} processes wanted a core on the average). Media are short films in a
+bucket. Afterwards **every table of the library is compared, row for row, with that of an undisturbed
+run** (`infra/catalog/snapshot.py`: all but clocks, surrogate ids and the history of runs).
 
 Seconds to recover begin where the fault ends (the process is dead, the service is back, the disk has room again) and end when the last row is
 there; after a kill, when the next worker has passed the place at which the first one died. In them lie the start of a process for each run,

@@ -69,12 +69,15 @@ def _hand_out(job: Job, parts: list[list[range]], root: str, *, patience: float)
             told = {"uri": asset.uri, "root": root, "sha256": asset.sha256, "spans": [span_name(marks) for marks in part]}
             futures.append(runner.submit(look, told))
         for future in futures:
-            with _what_fails_is_done_here(job):
-                _wait(job, future, patience)
+            _wait(job, future, patience)
 
 
 def _wait(job: Job, future: Any, patience: float) -> None:
-    """Wait until a task has ended, however it has."""
+    """Wait until a task has ended, however it has.
+
+    Raises:
+        TimeoutError: it has not: nobody works there, and who waited for the next one too would wait for hours.
+    """
     deadline = time.monotonic() + patience
     while True:
         job.check_stopped()
@@ -83,6 +86,9 @@ def _wait(job: Job, future: Any, patience: float) -> None:
         except TimeoutError:
             if time.monotonic() > deadline:
                 raise
+        except Exception as error:  # noqa: BLE001 -- a worker of the cluster died, say: its part is done here
+            LOG.warning("cluster failed", extra={"asset": job.asset.sha256, "error": type(error).__name__})
+            return
         else:
             return
 

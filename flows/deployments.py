@@ -38,9 +38,7 @@ from infra.wiring import open_adapters, open_catalog
 from tasks.plan import make_plan
 
 if TYPE_CHECKING:
-    from asd_core.records import MediaInfo
     from infra.settings import Settings
-    from tasks.stage import Job
 
 AGAIN_SECONDS = (5.0, 30.0, 120.0)  # before another try of an asset that failed for what passes
 LONGEST_SCAN = 3600.0  # seconds; stages of an asset have limits of their own, which follow its length
@@ -58,15 +56,9 @@ def process_asset_run(uri: str, root: str, collection: str = "library") -> Any:
         collection: of the asset.
     """
     settings = load_settings()
-    look, length = _look(settings, uri, root), 0.0
-
-    def looked(job: Job, info: MediaInfo, spans: list[range]) -> None:
-        nonlocal length
-        length = report.duration = info.duration
-        look(job, info, spans)
-
+    look, report = _look(settings, uri, root), Report(settings.pages_url)
     with ExitStack() as held:
-        held.enter_context(limited(lambda: longest_run(settings, length), _fail(settings)))
+        held.enter_context(limited(lambda: longest_run(settings, report.duration), _fail(settings)))
         locked = False
         for delay in (*AGAIN_SECONDS, None):
             report = Report(settings.pages_url)
@@ -75,7 +67,7 @@ def process_asset_run(uri: str, root: str, collection: str = "library") -> Any:
                     catalog = held.enter_context(open_catalog(settings))
                     held.enter_context(catalog.alone(run_lock(_run_id())))
                     locked = True
-                summary = process_library([root], collection=collection, only=[uri], on_event=report, settings=settings, deployed=looked)
+                summary = process_library([root], collection=collection, only=[uri], on_event=report, settings=settings, deployed=look)
             except RollcallError as error:
                 if delay is None or not error.retryable:
                     return Failed(message=str(error))

@@ -8,19 +8,16 @@ be relied on by then, so all of it is ended. The library is as before: what is p
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from asd_core.errors import RollcallError
 from infra.ending import leave_at_once
 
 if TYPE_CHECKING:
     from infra.settings import Settings
 
-LOG = logging.getLogger("rollcall")
 AT_LEAST_SECONDS = 4 * 3600.0  # to fetch and hash hundreds of gigabytes, or to wait for whoever works on the same asset
 CHILDREN = 2  # times what a decoding child may take for the whole asset
 WATCH_SECONDS = 1.0
@@ -45,10 +42,12 @@ def limited(seconds: Callable[[], float], say: Callable[[str], object]) -> Itera
         while not ended.wait(WATCH_SECONDS):
             longest = seconds()
             if time.monotonic() - began > longest:
-                LOG.warning("run took too long", extra={"seconds": longest})
-                with contextlib.suppress(RollcallError):
+                told = False
+                try:
                     say(f"not done after {longest / 3600:.1f} h: its process was ended, nothing was published, and the next scan tries again")
-                leave_at_once(0)
+                    told = True
+                finally:  # whatever the server answers, or does not
+                    leave_at_once(0 if told else 1)
 
     threading.Thread(target=watch, name="limit", daemon=True).start()
     try:

@@ -44,6 +44,7 @@ def process_asset(job: Job, look: LookAt = look_at) -> Analysis:
         Stopped: the command is being stopped.
     """
     info = job.make(PROBE)
+    job.progress(PROBE.name, "", info.duration)(PROBE.name, info.duration, info.duration)  # so that all who listen know how long it is
     looks = Looks(job, info)
 
     def looked_at() -> Looks:

@@ -152,10 +152,9 @@ def _sort(adapters: Adapters, files: Iterable[Found], digest: str) -> dict[Kind,
 
 
 def _lost(artifacts: ArtifactStore, keys: Collection[str]) -> Collection[str]:
-    """Return the keys of analyses that are gone from the store: all of them where some are, which it takes some scans to see if they are few."""
+    """Return the keys of analyses that are gone from the store, among so many that are looked for: in a large library it takes some scans."""
     some = SystemRandom().sample(sorted(keys), min(len(keys), LOOKED_FOR))
-    lost = set(some) - artifacts.present(some)
-    return lost and set(keys) - artifacts.present(keys)
+    return set(some) - artifacts.present(some)
 
 
 def _kind(one: Found, place: assets.Location | None, digest: str, lost: Collection[str]) -> Kind:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from asd_core.errors import ArtifactDamaged, RequestError
-from infra.codec import decode, encode
+from infra.codec import encode, unpack
 
 T = TypeVar("T")
 FOLDER = "artifacts"
@@ -63,14 +63,21 @@ class ArtifactStore:
         return None if stat is None else stat.size
 
     def load(self, key: str, kind: type[T]) -> T | None:
-        """Return the record, None where it is missing or damaged; what is damaged is deleted."""
+        """Return the record, None where there is none of this kind; what is damaged is deleted.
+
+        What is whole but of another kind is another version's of this program, which may still want it.
+        """
         data = self._objects.get(self.object_key(key))
         if data is None:
             return None
         try:
-            return decode(data, kind)
+            packed = unpack(data)
         except ArtifactDamaged:
             self.delete(key)
+            return None
+        try:
+            return packed.build(kind)
+        except ArtifactDamaged:
             return None
 
     def save(self, key: str, record: Any) -> int:

@@ -287,8 +287,8 @@ class Settings(BaseSettings):
     @field_validator("pages_url")
     @classmethod
     def _an_address(cls, url: str | None) -> str | None:
-        if url is not None and not re.fullmatch(r"https?://[^\s()<>\"?#]+", url):
-            raise ValueError("must begin with https:// or http://, without ? or #")
+        if url is not None and not re.fullmatch(r"https?://[^\s()<>\"?#@]+", url):
+            raise ValueError("must begin with https:// or http://, without ?, # or @")
         return url.rstrip("/") if url is not None else None
 
     @field_validator("span_runner")

@@ -81,11 +81,12 @@ def asset_people_row(request: Request, sha256: Annotated[str, Path(pattern="^[0-
     """
     library: Library = request.app.state.library
     with library.catalog.reading() as connection:
-        people = sorted(lookups.asset_people(connection, library.asset(sha256).sha256), key=lambda row: -row.talk_time)
+        people = sorted(lookups.asset_people(connection, lookups.find_asset(connection, sha256).sha256), key=lambda row: -row.talk_time)
         found = dict.fromkeys(row.person_id for row in people if row.person_id is not None)
         pictures = [lookups.person_thumbnail(connection, person_id) for person_id in list(found)[:MOST_FACES]]
     told = {"Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-site"}
     faces = [cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR) for picture in pictures if picture is not None]
+    faces = [face for face in faces if face is not None]
     if not faces:
         return Response(NO_FACE, media_type="image/svg+xml", headers=told)
     _, row = cv2.imencode(".jpg", cv2.hconcat([cv2.resize(face, (FACE, FACE)) for face in faces]))

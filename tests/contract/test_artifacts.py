@@ -193,6 +193,12 @@ class TestStore:
         with pytest.raises(RequestError):
             store.save(key, Span(0, 1))
 
+    def test_what_another_version_made_is_none_and_stays(self, store):
+        """A record that has lost or won a field since: whole, and its maker may still want it."""
+        store.save(self.KEY, made_analysis("a"))
+        assert store.load(self.KEY, Look) is None
+        assert store.load(self.KEY, Analysis) is not None
+
 
 def test_those_that_are_there(tmp_path):
     store = ArtifactStore(FolderStore(tmp_path))

@@ -79,7 +79,9 @@ def test_a_lock_that_the_database_forgot_is_taken_again(catalog, database_url, m
     with catalog.alone("a"):
         with other.transaction() as connection:
             ended = connection.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s", (locks.NAMED_LOCK,)
+                """SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())""",
+                (locks.NAMED_LOCK,),
             ).fetchall()
         assert ended == [(True,)]
         deadline = time.monotonic() + 20

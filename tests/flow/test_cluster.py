@@ -14,16 +14,19 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from asd_core.errors import RequestError
+from flows import cluster
 from flows.cluster import check, look_on_cluster
 from flows.process_library import process_library
 from flows.split import parts_of
 from infra.settings import load_settings
 from infra.wiring import open_catalog
 from tests.flow.libraries import ROOT, content, differences, prefect, processes_of
+from tests.flow.test_stage import ASSET
 from tests.material import LONG_FILM, OUR_MODELS, folder_of
 from tests.services.standing import Standing, remuxed, wait_until
 
@@ -65,15 +68,67 @@ def test_a_cluster_whose_package_is_missing_is_named_in_one_line(kind, monkeypat
     check(None)
 
 
+class Handed:
+    """A cluster whose tasks end as they are told to: None well, an error so, "never" not at all."""
+
+    def __init__(self, *ends):
+        self.ends, self.asked = list(ends), []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, task, parameters):
+        end = self.ends[len(self.asked)]
+        self.asked.append(parameters["spans"])
+
+        def result(timeout, raise_on_failure):
+            if end == "never":
+                time.sleep(0.01)
+                raise TimeoutError
+            if end is not None:
+                raise end
+
+        return SimpleNamespace(result=result)
+
+
+@pytest.mark.parametrize(
+    ("ends", "waited", "failed"),
+    [
+        ((None, None, None), 0, 0),
+        ((None, ConnectionError("a worker died"), None), 0, 1),
+        (("never", "never", "never"), 1, 1),
+        ((None, "never", None), 1, 1),
+    ],
+)
+def test_a_lost_part_ends_itself_and_a_silent_cluster_is_given_up_at_once(ends, waited, failed, monkeypatch, caplog):
+    handed, looked = Handed(*ends), []
+    monkeypatch.setattr(cluster, "_task_runner", lambda runner: handed)
+    monkeypatch.setattr(cluster, "look_at", lambda job, info, spans: looked.append(spans))
+    settings = SimpleNamespace(span_runner="dask://127.0.0.1:1", split_seconds=None, span_seconds=10, child_seconds=lambda seconds: 0.3)
+    job = SimpleNamespace(asset=ASSET, adapters=SimpleNamespace(settings=settings), check_stopped=lambda: None)
+    spans = [range(n, n + 1) for n in range(3)]
+    began = time.monotonic()
+    look_on_cluster(job, SimpleNamespace(duration=30.0), spans, root="/")
+    assert handed.asked == [["0-0"], ["1-1"], ["2-2"]] and looked == [spans]
+    assert waited * 0.3 <= time.monotonic() - began < waited * 0.3 + 0.25 + 20 * (not waited)  # never the patience of each part
+    assert len({record.created for record in caplog.records if record.message == "cluster failed"}) == failed  # Prefect hears the root logger too
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of what a cluster's client leaves open when nobody answers
 def test_what_no_cluster_did_is_done_here(films, tmp_path):
+    if importlib.util.find_spec("prefect_dask") is None:
+        pytest.skip("needs a cluster: pip install 'rollcall[dask]'")
     folder = folder_of(tmp_path / "media", *films(LONG_FILM))
     told = {"models": OUR_MODELS, "span_seconds": 10}
     nobody = load_settings(home=tmp_path / "nobody", span_runner=f"dask://127.0.0.1:{closed_port()}", **told)
     (result,) = process_library([folder], direct=True, settings=nobody, deployed=partial(look_on_cluster, root=str(folder))).results
     assert result.state == "done"
-    assert "cluster failed" in (tmp_path / "nobody" / "log" / "rollcall.jsonl").read_text()
+    said = (tmp_path / "nobody" / "log" / "rollcall.jsonl").read_text()
+    assert "cluster failed" in said and "ModuleNotFoundError" not in said
     assert {each[1:] for each in looks(nobody.home)} == {("made", "here")} and len(looks(nobody.home)) > 1
     process_library([folder], direct=True, settings=load_settings(home=tmp_path / "plain", **told))
     assert differences(content(nobody.home), content(tmp_path / "plain")) == {}

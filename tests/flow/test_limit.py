@@ -63,6 +63,12 @@ def test_a_process_that_hangs_is_ended_with_all_its_threads():
     assert time.monotonic() - began < 30
 
 
+def test_it_is_ended_whatever_the_server_answers():
+    told = HANGS.replace("lambda why: print(why)", "lambda why: {}['status']")
+    ended = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1, ended.stderr  # so that the worker calls it crashed
+
+
 @pytest.mark.service
 @pytest.mark.slow
 def test_a_deployed_run_that_hangs_fails_and_leaves_the_library_as_it_was(films, tmp_path):

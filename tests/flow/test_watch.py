@@ -23,6 +23,7 @@ class Taken:
         return iter(())
 
     def submit(self, deployment, parameters, *, key, name, queue, again):
+        assert again  # an earlier run of the same version has ended well: without this it would be taken for the answer
         self.uris.append(parameters["uri"])
         return FlowRun(id=key, key=key, state="SCHEDULED", message="", parameters=parameters)
 
@@ -63,7 +64,7 @@ class Asked(ArtifactStore):
         return super().present(keys)
 
 
-def test_a_scan_of_a_large_library_looks_for_some_analyses_and_for_all_where_one_is_gone(tmp_path, monkeypatch):
+def test_a_scan_of_a_large_library_looks_for_some_analyses(tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "LOOKED_FOR", 20)
     store, keys = Asked(tmp_path), {f"{number:064x}" for number in range(60)}
     for key in keys:
@@ -72,5 +73,6 @@ def test_a_scan_of_a_large_library_looks_for_some_analyses_and_for_all_where_one
     gone = set(sorted(keys)[:50])
     for key in gone:
         store.delete(key)
-    assert (watch._lost(store, keys), store.asked) == (gone, [20, 20, 60])
+    lost = watch._lost(store, keys)
+    assert lost and lost <= gone and store.asked == [20, 20]
     assert watch._lost(store, set()) == set()
