@@ -288,7 +288,7 @@ class Settings(BaseSettings):
     @classmethod
     def _an_address(cls, url: str | None) -> str | None:
         if url is not None and not re.fullmatch(r"https?://[^\s()<>\"?#@]+", url):
-            raise ValueError("must begin with https:// or http://, without ?, # or @")
+            raise ValueError("must look like https://host/path, without spaces, brackets, ?, # or @")
         return url.rstrip("/") if url is not None else None
 
     @field_validator("span_runner")
