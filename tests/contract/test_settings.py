@@ -50,7 +50,7 @@ def test_command_before_environment_before_file_before_default(home, monkeypatch
         ("ROLLCALL_SPAN_RUNNER", "spark://127.0.0.1:1", "span_runner: must be dask://host:port or ray://host:port"),
         ("ROLLCALL_SPAN_RUNNER", "dask://127.0.0.1", "span_runner"),
         ("ROLLCALL_SPAN_RUNNER", "dask://user:word@host:8786", "span_runner"),
-        ("ROLLCALL_PAGES_URL", "rollcall.example", "pages_url: must begin with https:// or http://"),
+        ("ROLLCALL_PAGES_URL", "rollcall.example", "pages_url: must look like https://host/path"),
         ("ROLLCALL_PAGES_URL", "http://rollcall.example/) ![x](http://evil.example", "pages_url"),
         ("ROLLCALL_SCORE__WINDOWS", "[]", "score.windows"),
         ("ROLLCALL_SCORE__WINDOWS", "[2, -1]", "score.windows"),
