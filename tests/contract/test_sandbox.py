@@ -13,6 +13,7 @@ import pytest
 
 from asd_core.errors import DecodeLimit, Unavailable, Unreadable, Unsupported
 from asd_core.records import Span
+from infra import sandbox as sandbox_module
 from infra.codec import encode
 from infra.sandbox import ChildFailed, Sandbox
 from infra.supervise import process_start
@@ -43,6 +44,14 @@ def test_records_there_and_back(sandbox):
 
 def test_the_child_stays(sandbox):
     assert sandbox.call(f"{CHILD}process") == sandbox.call(f"{CHILD}process") != os.getpid()
+
+
+def test_a_child_is_replaced_after_some_calls(monkeypatch):
+    monkeypatch.setattr(sandbox_module, "CALLS", 3)
+    with Sandbox() as own:
+        pids = [own.call(f"{CHILD}process") for _ in range(7)]
+        assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
+        assert all(gone(pid) for pid in pids[:6])
 
 
 def test_progress_arrives(sandbox):
