@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 from asd_core.errors import RollcallError, Unavailable
 from asd_core.models.manifest import Role
 from infra.catalog import runs
+from infra.memory import give_back
 from infra.places import is_object
 from tasks.plan import Plan, digest
 
@@ -242,6 +243,7 @@ class Job:
             return "made" if found is None else "cached"
 
         self.runner.stage(f"{stage.name} {span}".strip(), stage.retry, attempt, stopped=self.stop.is_set)
+        give_back()
         return box[0]
 
     def stored(self, stage: Stage[T], span: str = "") -> T | None:
