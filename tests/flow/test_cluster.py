@@ -23,6 +23,7 @@ from flows import cluster
 from flows.cluster import check, look_on_cluster
 from flows.process_library import process_library
 from flows.split import parts_of
+from infra import orchestrate
 from infra.settings import load_settings
 from infra.wiring import open_catalog
 from tests.flow.libraries import ROOT, content, differences, prefect, processes_of
@@ -103,7 +104,8 @@ class Handed:
         ((None, "never", None), 1, 1),
     ],
 )
-def test_a_lost_part_ends_itself_and_a_silent_cluster_is_given_up_at_once(ends, waited, failed, monkeypatch, caplog):
+def test_a_lost_part_ends_itself_and_a_silent_cluster_is_given_up_at_once(ends, waited, failed, monkeypatch, caplog, tmp_path):
+    orchestrate.prepare(tmp_path)  # before anything imports Prefect, as in the program
     handed, looked = Handed(*ends), []
     monkeypatch.setattr(cluster, "_task_runner", lambda runner: handed)
     monkeypatch.setattr(cluster, "look_at", lambda job, info, spans: looked.append(spans))
