@@ -31,7 +31,7 @@ AT_WORK = frozenset({"RUNNING", "CANCELLING"})
 Queue = Literal["live", "backfill"]
 POOLS = ("cpu", "gpu")
 QUEUES: dict[Queue, int] = {"live": 1, "backfill": 2}  # with their priorities: 1 goes first
-LOCK_SECONDS = 60.0  # after its start in which a run may not yet hold its lock
+LOCK_SECONDS = 120.0  # after its start in which a run may not yet hold its lock: on a machine with ten processes a core it took more than 60
 PATIENCE = 5  # looks of two seconds at a server that has much to do
 ASSET_FLOW, SPAN_FLOW, WATCH_FLOW = "process-asset", "look-span", "watch"
 
