@@ -78,7 +78,8 @@ class Clock(threading.Thread):
         if process.key not in self._groups or process.cpu < FRESH:
             own = self._group(process.key[0], words_of(process.key[0]))
             above = seen.get(process.parent)
-            self._groups[process.key] = own or (self._of(above, seen) if above is not None and process.parent > 1 else None)
+            found = own or (self._of(above, seen) if above is not None and process.parent > 1 else None)
+            self._groups[process.key] = found or self._groups.get(process.key)  # one that has just ended has no command line any more
         return self._groups[process.key]
 
     def between(self, start: float, end: float) -> dict[str, float]:
