@@ -5,8 +5,6 @@ import sys
 
 import pytest
 
-from infra.memory import give_back
-
 SCATTERED = """
 from pathlib import Path
 from infra.memory import give_back
@@ -30,8 +28,3 @@ def test_what_lies_between_things_that_live_is_given_back():
     before, between, after = map(int, told.split())
     assert before > 200
     assert between - after > 100, told
-
-
-def test_twice_is_no_harm():
-    give_back()
-    give_back()

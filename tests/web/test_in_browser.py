@@ -78,8 +78,10 @@ def pixels(page, selector, name):
 def test_every_page_looks_right(browser, address, made, scheme):
     with page_of(browser, address, color_scheme=scheme) as page:
         for name, path in {"library": "/", "people": "/people", "person": f"/people/{made.unnamed}"}.items():
-            page.goto(path)
+            assert page.goto(path).ok, path
             page.wait_for_load_state("networkidle")
+            assert page.locator("h1").inner_text() == {"library": "Library", "people": "People", "person": "Not named yet"}[name]
+            assert page.evaluate("[...document.images].filter(one => !one.naturalWidth).length") == 0, "a picture is missing"
             shot(page, f"{name}-{scheme}")
         page.goto(f"/assets/{made.first}#t=0.5")
         playing(page)
